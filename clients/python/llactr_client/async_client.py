@@ -1,0 +1,274 @@
+"""The asynchronous client: the same calls as `llactr_client.client`, awaited."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from types import TracebackType
+from typing import Self, TypeVar
+
+import httpx2
+
+from llactr_client import ctr_calls, llm_calls
+from llactr_client.call import Call, Reply, Service
+from llactr_client.client import CTR_URL, LLM_URL
+from llactr_client.errors import ClientError, error_of
+from llactr_client.exchange import LOOPBACK, Exchange, ReplyCache, Retry, limits, lost, reply_of, timeout_of
+from llactr_client.results import (
+    Alias,
+    Embeddings,
+    FieldTable,
+    Health,
+    Job,
+    ModelInfo,
+    ModelVersion,
+    Refresh,
+    SchemaInfo,
+    Scores,
+    Similarity,
+    TableVersion,
+)
+from llactr_client.waiting import JobCallback, Waiting
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """Talks to the CTR service and the LLM service over pooled connections; for one event loop.
+
+    Every method may raise ApiError (the service refused) and ConnectionFailed (no answer, also after retries).
+
+    Args:
+        ctr_url: base URL of the CTR service.
+        llm_url: base URL of the LLM service.
+        key: API key; reading and scoring may work without one, changing never does.
+        timeout_s: seconds that one answer may take.
+        retry: how often and with which pauses a call is repeated that did not arrive or was answered by 503 or 429.
+    """
+
+    def __init__(
+        self,
+        ctr_url: str = CTR_URL,
+        llm_url: str = LLM_URL,
+        key: str | None = None,
+        *,
+        timeout_s: float = 60.0,
+        retry: Retry | None = None,
+    ) -> None:
+        self._base: dict[Service, str] = {"ctr": ctr_url.rstrip("/"), "llm": llm_url.rstrip("/")}
+        self._key = key
+        self._retry = retry or Retry()
+        self._cache = ReplyCache()
+        direct: dict[str, httpx2.AsyncBaseTransport | None] = dict.fromkeys(LOOPBACK)
+        self._http = httpx2.AsyncClient(timeout=timeout_of(timeout_s), limits=limits(), mounts=direct)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def send(self, call: Call[T]) -> T:
+        """Send a call and return its parsed answer."""
+        exchange = Exchange(call, self._key, self._retry, self._cache)
+        while True:
+            pause = exchange.judge(await self._transfer(call, exchange.headers))
+            if pause is None:
+                return exchange.result
+            await asyncio.sleep(pause)
+
+    async def _transfer(self, call: Call[T], headers: Mapping[str, str]) -> Reply | httpx2.TransportError:
+        url = self._base[call.service] + call.target
+        try:
+            return reply_of(await self._http.request(call.method, url, content=call.body, headers=headers))
+        except httpx2.TransportError as error:
+            return error
+
+    # -- the LLM service ------------------------------------------------------------------------------------------
+
+    async def register_schema(self, name: str, fields: Sequence[Mapping[str, object]]) -> SchemaInfo:
+        """Register a schema's fields (name, description, kind); an equal one is registered already."""
+        return await self.send(llm_calls.register_schema(name, fields))
+
+    async def schemas(self) -> tuple[SchemaInfo, ...]:
+        """All schemas."""
+        return await self.send(llm_calls.schemas())
+
+    async def schema(self, name: str) -> SchemaInfo:
+        """One schema."""
+        return await self.send(llm_calls.schema(name))
+
+    async def refresh_fields(
+        self,
+        schema: str,
+        *,
+        samples: Mapping[str, Sequence[str]] | None = None,
+        dataset: str | None = None,
+        model: str | None = None,
+        ssft: Mapping[str, object] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Refresh:
+        """Tune and embed a schema's fields anew, from samples or from a dataset that the service can read."""
+        return await self.send(llm_calls.refresh_fields(schema, samples, dataset, model, ssft, idempotency_key))
+
+    async def fields(self, schema: str, version: str | None = None) -> FieldTable:
+        """The field vectors of a version or alias, default the current one; unchanged vectors are not sent again."""
+        return await self.send(llm_calls.fields(schema, version))
+
+    async def fields_file(self, schema: str, version: str | None = None) -> bytes:
+        """The same as the bytes of a .safetensors file."""
+        return await self.send(llm_calls.fields_file(schema, version))
+
+    async def field_versions(self, schema: str) -> tuple[TableVersion, ...]:
+        """The versions of a schema's field table."""
+        return await self.send(llm_calls.field_versions(schema))
+
+    async def similarity(self, schema: str) -> Similarity:
+        """Cosines between the current field vectors."""
+        return await self.send(llm_calls.similarity(schema))
+
+    async def set_field_alias(self, schema: str, alias: str, version: str) -> Alias:
+        """Point an alias at a version; rolling back is the same call with an older version."""
+        return await self.send(llm_calls.set_field_alias(schema, alias, version))
+
+    async def embeddings(
+        self, texts: Sequence[str], *, model: str | None = None, version: str | None = None
+    ) -> Embeddings:
+        """Vectors of texts, by the base model or by the tuned model of a field table version."""
+        return await self.send(llm_calls.embeddings(texts, model, version))
+
+    # -- the CTR service ------------------------------------------------------------------------------------------
+
+    async def score(
+        self,
+        rows: Sequence[Mapping[str, object]] | None = None,
+        *,
+        columns: Mapping[str, Sequence[object]] | None = None,
+        model: str | None = None,
+        details: bool = False,
+    ) -> Scores:
+        """Probabilities of rows, or of columns (exactly one of them); `model` is NAME, NAME:VERSION or NAME@ALIAS."""
+        return await self.send(ctr_calls.score(rows, columns, model, details))
+
+    async def models(self) -> tuple[ModelInfo, ...]:
+        """All models with their aliases."""
+        return await self.send(ctr_calls.models())
+
+    async def model_versions(self, model: str) -> tuple[ModelVersion, ...]:
+        """The versions of a model with lineage and metrics."""
+        return await self.send(ctr_calls.model_versions(model))
+
+    async def train(
+        self,
+        model: str,
+        dataset: str,
+        *,
+        schema: Mapping[str, object] | None = None,
+        label: str | None = None,
+        backbone: str | None = None,
+        enhancer: str | None = None,
+        field_schema: str | None = None,
+        table_version: str | None = None,
+        options: Mapping[str, object] | None = None,
+        promote: bool | None = None,
+        read_test: bool | None = None,
+        idempotency_key: str | None = None,
+    ) -> Job:
+        """Start the training of a new version; what is None is left to the service. Without a schema give the label."""
+        recipe = {
+            "dataset": dataset,
+            "schema": schema,
+            "label": label,
+            "backbone": backbone,
+            "enhancer": enhancer,
+            "field_schema": field_schema,
+            "table_version": table_version,
+            "options": options,
+            "promote": promote,
+            "read_test": read_test,
+        }
+        return await self.send(ctr_calls.train(model, recipe, idempotency_key))
+
+    async def promote(self, model: str, version: str, *, alias: str = "champion", force: bool = False) -> Alias:
+        """Point a model's alias at a version; rolling back is the same call with an older version."""
+        return await self.send(ctr_calls.promote(model, version, alias, force))
+
+    async def refresh(
+        self,
+        model: str | None = None,
+        *,
+        dataset: str | None = None,
+        llm: str | None = None,
+        ssft: Mapping[str, object] | None = None,
+        options: Mapping[str, object] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Job:
+        """Start the whole chain: a new field table, a new version trained on it, promotion."""
+        request = {"model": model, "dataset": dataset, "llm": llm, "ssft": ssft, "options": options}
+        return await self.send(ctr_calls.refresh(request, idempotency_key))
+
+    # -- both -----------------------------------------------------------------------------------------------------
+
+    async def jobs(self, service: Service) -> tuple[Job, ...]:
+        """The latest jobs of a service."""
+        return await self.send(ctr_calls.jobs(service))
+
+    async def job(self, job_id: str, service: Service) -> Job:
+        """One job."""
+        return await self.send(ctr_calls.job(service, job_id))
+
+    async def cancel_job(self, job_id: str, service: Service) -> Job:
+        """Ask for the end of a job; what it has published stays."""
+        return await self.send(ctr_calls.cancel_job(service, job_id))
+
+    async def job_events(self, job_id: str, service: Service) -> AsyncIterator[Job]:
+        """The job after each of its changes, from one open connection, until it ends."""
+        call = ctr_calls.job_events(service, job_id)
+        headers = Exchange(call, self._key, self._retry, self._cache).headers
+        url = self._base[service] + call.target
+        try:
+            async with self._http.stream(call.method, url, headers=headers, timeout=timeout_of(None)) as response:
+                if response.status_code >= 300:
+                    raise error_of(response.status_code, await response.aread())
+                async for line in response.aiter_lines():
+                    if line.startswith("data:"):
+                        yield call.parse(Reply(200, {}, line.removeprefix("data:").strip().encode()))
+        except httpx2.TransportError as error:
+            raise lost(call, error) from error
+
+    async def wait_for_job(self, job: Job, on_progress: JobCallback | None = None, timeout: float | None = None) -> Job:
+        """Wait until the job has succeeded, over restarts of the service too.
+
+        Raises:
+            JobFailed: it failed or was cancelled.
+            JobTimeout: it had not ended after `timeout` seconds.
+        """
+        waiting = Waiting(job, on_progress, timeout)
+        outcome: Job | ClientError
+        while True:
+            try:
+                outcome = await self.job(job.id, job.service)
+            except ClientError as error:
+                outcome = error
+            done = waiting.asked(outcome)
+            if done is not None:
+                return done
+            await asyncio.sleep(waiting.pause_s)
+
+    async def health(self, service: Service) -> Health:
+        """Whether the process lives."""
+        return await self._probe(service, "healthz")
+
+    async def ready(self, service: Service) -> Health:
+        """Whether the service can do its work: for CTR, whether a champion is loaded."""
+        return await self._probe(service, "readyz")
+
+    async def _probe(self, service: Service, probe: str) -> Health:
+        try:
+            return await self.send(ctr_calls.health(service, probe))
+        except ClientError as error:
+            return Health(False, 0, str(error))

@@ -1,0 +1,99 @@
+"""One HTTP call as a value: what to send, and how to read the answer. Nothing here does any input or output."""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, Literal, TypeVar
+from urllib.parse import quote, urlencode
+
+from llactr_client.errors import ApiError
+
+Service = Literal["ctr", "llm"]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A service's answer: status, headers (lower-case names) and body."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def object(self) -> dict[str, object]:
+        """The body as a JSON object.
+
+        Raises:
+            ApiError: the body is something else, so what answered is no LLaCTR service.
+        """
+        try:
+            content = json.loads(self.body)
+        except ValueError:
+            content = None
+        if not isinstance(content, dict):
+            start = self.body[:80].decode("utf-8", "replace")
+            raise ApiError(self.status, "unexpected-answer", f"expected a JSON object, got {start!r}")
+        return content
+
+
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """A request to one of the services, and the function that reads its answer.
+
+    `accept` lists statuses >= 400 that are answers to this call and not errors. `repeatable` allows retries: sending
+    twice has the effect of sending once. `cached` lets an ETag save the transfer.
+    """
+
+    service: Service
+    method: str
+    path: str
+    parse: Callable[[Reply], T]
+    body: bytes | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, str] = field(default_factory=dict)
+    accept: frozenset[int] = frozenset()
+    repeatable: bool = True
+    cached: bool = False
+
+    @property
+    def target(self) -> str:
+        """Path and query, escaped."""
+        return f"{self.path}?{urlencode(self.params)}" if self.params else self.path
+
+
+def path(*parts: str) -> str:
+    """The path of the escaped parts: path("v1", "fields", "a/b") -> "/v1/fields/a%2Fb"."""
+    return "/" + "/".join(quote(part, safe="") for part in parts)
+
+
+def encode(content: Mapping[str, object]) -> bytes:
+    """JSON bytes. Numpy scalars and dates are understood; NaN and infinities become null, which means missing."""
+    try:
+        return _dump(content)
+    except ValueError:
+        return _dump(_finite(content))
+
+
+def _dump(content: object) -> bytes:
+    return json.dumps(content, allow_nan=False, ensure_ascii=False, separators=(",", ":"), default=_plain).encode()
+
+
+def _plain(value: object) -> object:
+    item = getattr(value, "item", None)
+    if callable(item):
+        return _finite(item())
+    isoformat = getattr(value, "isoformat", None)
+    if callable(isoformat):
+        return isoformat()
+    raise TypeError(f"a value of type {type(value).__name__} cannot be sent as JSON")
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return [_finite(entry) for entry in value]
+    return value

@@ -1,0 +1,140 @@
+"""What the services answer, as frozen values."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from llactr_client.call import Service
+
+FINAL_STATES = ("succeeded", "failed", "cancelled")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job of one service. `progress` is 0..1, `eta_s` the seconds left, `loss` that of the last step."""
+
+    service: Service
+    id: str
+    state: str
+    kind: str = ""
+    stage: str = ""
+    progress: float = 0.0
+    step: int | None = None
+    loss: float | None = None
+    eta_s: float | None = None
+    created_at: str = ""
+    result: Mapping[str, object] | None = None
+    error: Mapping[str, object] | None = None
+
+    @property
+    def ended(self) -> bool:
+        """True once the state is succeeded, failed or cancelled."""
+        return self.state in FINAL_STATES
+
+
+@dataclass(frozen=True)
+class SchemaInfo:
+    """A schema as the LLM service knows it. `created` is True where the call made it (or a new version of it)."""
+
+    name: str
+    fingerprint: str
+    fields: tuple[Mapping[str, object], ...]
+    created: bool = False
+
+
+@dataclass(frozen=True)
+class Refresh:
+    """Answer to a refresh: a job to follow, or (where the recipe exists already) the version at once."""
+
+    job: Job | None = None
+    version: str | None = None
+
+
+@dataclass(frozen=True)
+class FieldTable:
+    """One version of a schema's field vectors: `vectors` [K][D] in the order of `fields` [K]."""
+
+    schema: str
+    version: str
+    fields: tuple[str, ...]
+    vectors: tuple[tuple[float, ...], ...]
+    model: str
+    recipe: str = ""
+    metrics: Mapping[str, object] = field(default_factory=dict)
+    provenance: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TableVersion:
+    """A line in the list of a schema's field tables; `details` holds what else the service tells."""
+
+    version: str
+    created_at: str
+    aliases: tuple[str, ...]
+    details: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """Cosines [K][K] between the field vectors of one version."""
+
+    fields: tuple[str, ...]
+    cosines: tuple[tuple[float, ...], ...]
+    version: str = ""
+
+
+@dataclass(frozen=True)
+class Alias:
+    """Where an alias points now, and where it did before."""
+
+    alias: str
+    version: str
+    previous: str | None = None
+    details: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Vectors [N][D] of N texts."""
+
+    vectors: tuple[tuple[float, ...], ...]
+    model: str
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Probabilities [B] in the order of the rows, and the model that gave them."""
+
+    scores: Sequence[float]
+    model: str
+    version: str
+    request_id: str
+    details: tuple[Mapping[str, object], ...] = ()
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """A registered model: alias -> version, and its versions."""
+
+    name: str
+    aliases: Mapping[str, str]
+    versions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """A version of a model: where it comes from (`lineage`), how good it is (`metrics`), and its aliases."""
+
+    version: str
+    created_at: str
+    aliases: tuple[str, ...]
+    lineage: Mapping[str, object]
+    metrics: Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Health:
+    """Answer of /healthz or /readyz; `status` is 0 where nothing answers."""
+
+    ok: bool
+    status: int
+    detail: str

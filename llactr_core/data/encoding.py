@@ -1,0 +1,265 @@
+"""Rows to ids: fitted once on train, saved in the bundle, the same code at training and at serving."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from llactr_core.data.canonical import canonical_array
+from llactr_core.data.fields import (
+    CategoricalEncoder,
+    FieldEncoder,
+    MultiValuedEncoder,
+    NumericEncoder,
+    read_numbers,
+    split_values,
+)
+from llactr_core.data.parts import part_values
+from llactr_core.data.vocabulary import FIRST_VALUE, MISSING, UNSEEN, Ids, ValueCounter, Vocabulary
+from llactr_core.errors import BundleError, DataError, RowError
+from llactr_core.schema import Field, Kind, Schema
+
+VOCABULARY_FILE = "vocabulary.arrow"
+ENCODING_FILE = "encoding.json"
+SAMPLED_NUMBERS = 131_072
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """B rows in S slots: ids int32 [B, S] into the one table of all fields, weights float32 [B, S] or None for ones."""
+
+    ids: Ids
+    weights: npt.NDArray[np.float32] | None
+
+    def __len__(self) -> int:
+        """The number of rows B."""
+        return len(self.ids)
+
+
+class Encoder:
+    """Encodes rows of a schema. Field k owns the ids offsets[k] .. offsets[k] + V_k; `size` is the sum V."""
+
+    def __init__(self, schema: Schema, encoders: Sequence[FieldEncoder]) -> None:
+        self.schema = schema
+        self.encoders = tuple(encoders)
+        sizes = [len(e) for e in self.encoders]
+        self.offsets = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int32)
+        self.size = int(sum(sizes))
+        self.slot_field = np.repeat(np.arange(len(sizes)), [e.slots for e in self.encoders])
+        self.weighted = any(e.kind != Kind.CATEGORICAL for e in schema.fields)
+
+    @classmethod
+    def fit(cls, schema: Schema, batches: Iterable[pa.RecordBatch]) -> "Encoder":
+        """Learn vocabularies and knots in one streamed pass; memory is bounded by the vocabularies.
+
+        Raises:
+            DataError: a column of the schema is missing, or there are no rows.
+        """
+        fitters = [_FITTERS[field.kind](field) for field in schema.fields]
+        rows = 0
+        for batch in batches:
+            _check_columns(schema, batch.schema.names)
+            for fitter in fitters:
+                fitter.add(batch.column(fitter.field.column))
+            rows += batch.num_rows
+        if rows == 0:
+            raise DataError("the training data has no rows; give at least one row of each class")
+        return cls(schema, [fitter.finish() for fitter in fitters])
+
+    @property
+    def counts(self) -> npt.NDArray[np.int64]:
+        """How often each id was seen in train, int64 [V]; 0 for special ids and for knots."""
+        counts = np.zeros(self.size, np.int64)
+        for offset, encoder in zip(self.offsets, self.encoders, strict=True):
+            if not isinstance(encoder, NumericEncoder):
+                seen = encoder.vocabulary.counts  # type: ignore[attr-defined]
+                counts[offset + FIRST_VALUE : offset + FIRST_VALUE + len(seen)] = seen
+        return counts
+
+    @property
+    def unseen_ids(self) -> Ids:
+        """For every id of the table the unseen id of its field, int32 [V]."""
+        sizes = [len(e) for e in self.encoders]
+        return np.repeat(self.offsets + UNSEEN, sizes).astype(np.int32)
+
+    def encode_batch(self, batch: pa.RecordBatch | pa.Table) -> Encoded:
+        """Encode an Arrow batch; a column that is not there is missing in every row."""
+        names = set(batch.schema.names)
+        absent = pa.nulls(batch.num_rows, pa.string())
+        slots = [
+            e.encode_array(batch.column(e.field.column) if e.field.column in names else absent) for e in self.encoders
+        ]
+        return self._fuse(batch.num_rows, slots)
+
+    def encode_rows(self, rows: Sequence[Mapping[str, object]]) -> Encoded:
+        """Encode rows given as mappings from column to value.
+
+        Raises:
+            RowError: a row is no mapping or a value is nested; names row and field.
+        """
+        for number, row in enumerate(rows):
+            if not isinstance(row, Mapping):
+                given = type(row).__name__
+                raise RowError(f"row {number} is {given!r}, not an object; give each as {{field: value}}", row=number)
+        slots = [e.encode_values([row.get(e.field.column) for row in rows]) for e in self.encoders]
+        return self._fuse(len(rows), slots)
+
+    def encode_columns(self, columns: Mapping[str, Sequence[object]]) -> Encoded:
+        """Encode columns of equal length.
+
+        Raises:
+            RowError: a column is no list, the lengths differ, or a value is nested.
+        """
+        length = column_length(columns)
+        absent = [None] * length
+        slots = [e.encode_values(columns.get(e.field.column, absent)) for e in self.encoders]
+        return self._fuse(length, slots)
+
+    def flags(self, encoded: Encoded) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """Which fields of each row were missing and which held an unseen value, two bool [B, K]."""
+        local = encoded.ids - self.offsets[self.slot_field]
+        starts = np.searchsorted(self.slot_field, np.arange(len(self.encoders)))
+        missing = np.logical_or.reduceat(local == MISSING, starts, axis=1)
+        return missing, np.logical_or.reduceat(local == UNSEEN, starts, axis=1)
+
+    def save(self, directory: Path) -> None:
+        """Write vocabularies and knots into a directory."""
+        fields, values, counts, knots = [], [], [], {}
+        for position, encoder in enumerate(self.encoders):
+            if isinstance(encoder, NumericEncoder):
+                knots[encoder.field.name] = encoder.knots.tolist()
+                continue
+            vocabulary: Vocabulary = encoder.vocabulary  # type: ignore[attr-defined]
+            fields.append(pa.array(np.full(len(vocabulary.values), position, np.int16)))
+            values.append(vocabulary.values)
+            counts.append(pa.array(vocabulary.counts, pa.int64()))
+        table = pa.table(
+            {
+                "field": pa.chunked_array(fields, pa.int16()),
+                "value": pa.chunked_array(values, pa.string()),
+                "count": pa.chunked_array(counts, pa.int64()),
+            }
+        )
+        with pa.OSFile(str(directory / VOCABULARY_FILE), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+            writer.write_table(table)
+        (directory / ENCODING_FILE).write_text(json.dumps({"knots": knots}), encoding="utf-8")
+
+    @classmethod
+    def load(cls, schema: Schema, directory: Path) -> "Encoder":
+        """Read what `save` wrote.
+
+        Raises:
+            BundleError: a file is missing or unreadable.
+        """
+        try:
+            knots = json.loads((directory / ENCODING_FILE).read_text(encoding="utf-8"))["knots"]
+            with pa.memory_map(str(directory / VOCABULARY_FILE)) as source:
+                table = pa.ipc.open_file(source).read_all()
+        except (OSError, ValueError, KeyError, pa.ArrowInvalid) as error:
+            raise BundleError(f"cannot read the encoding in {directory}: {error}") from error
+        owner = table["field"].to_numpy()
+        encoders: list[FieldEncoder] = []
+        for position, field in enumerate(schema.fields):
+            if field.kind == Kind.NUMERIC:
+                encoders.append(NumericEncoder(field, np.array(knots[field.name], np.float64)))
+                continue
+            start, end = np.searchsorted(owner, [position, position + 1])
+            part = table.slice(start, end - start)
+            vocabulary = Vocabulary(part["value"].combine_chunks(), part["count"].to_numpy())
+            multi = field.kind == Kind.MULTI_VALUED
+            encoders.append(MultiValuedEncoder(field, vocabulary) if multi else CategoricalEncoder(field, vocabulary))
+        return cls(schema, encoders)
+
+    def _fuse(self, rows: int, slots: Sequence[tuple[Ids, npt.NDArray[np.float32] | None]]) -> Encoded:
+        ids = np.empty((rows, len(self.slot_field)), np.int32)
+        weights = np.ones(ids.shape, np.float32) if self.weighted else None
+        start = 0
+        for offset, (local, weight) in zip(self.offsets, slots, strict=True):
+            end = start + local.shape[1]
+            np.add(local, offset, out=ids[:, start:end])
+            if weights is not None and weight is not None:
+                weights[:, start:end] = weight
+            start = end
+        return Encoded(ids, weights)
+
+
+def column_length(columns: Mapping[str, Sequence[object]]) -> int:
+    """The common length B of columns.
+
+    Raises:
+        RowError: a column is no list, or the lengths differ.
+    """
+    lengths = {}
+    for name, column in columns.items():
+        if isinstance(column, str | bytes) or not isinstance(column, Sequence):
+            raise RowError(f"column {name!r} is no list; give each column as a list of values", field=name)
+        lengths[name] = len(column)
+    if len(set(lengths.values())) > 1:
+        shown = ", ".join(f"{name}: {length}" for name, length in lengths.items())
+        raise RowError(f"the columns differ in length ({shown}); give every column the same number of values")
+    return next(iter(lengths.values()), 0)
+
+
+class _ValueFitter:
+    def __init__(self, field: Field) -> None:
+        self.field = field
+        self._counter = ValueCounter()
+
+    def add(self, array: pa.Array) -> None:
+        if self.field.kind == Kind.MULTI_VALUED:
+            parts = [p for value in array.to_pylist() for p in split_values(self.field, value)]
+            self._counter.add(pa.array(parts, pa.string()).dictionary_encode())
+            return
+        self._counter.add(canonical_array(array if self.field.part is None else part_values(self.field, array)))
+
+    def finish(self) -> FieldEncoder:
+        vocabulary = self._counter.top(self.field.min_count, self.field.max_vocabulary)
+        if self.field.kind == Kind.MULTI_VALUED:
+            return MultiValuedEncoder(self.field, vocabulary)
+        return CategoricalEncoder(self.field, vocabulary)
+
+
+class _NumberFitter:
+    """Quantiles of a systematic sample: every n-th number, where n doubles whenever the sample is full."""
+
+    def __init__(self, field: Field) -> None:
+        self.field = field
+        self._sample = np.empty(0)
+        self._step = 1
+        self._seen = 0
+
+    def add(self, array: pa.Array) -> None:
+        numbers, _ = read_numbers(self.field, array)
+        numbers = numbers[np.isfinite(numbers)]
+        first = -self._seen % self._step
+        self._sample = np.concatenate([self._sample, numbers[first :: self._step]])
+        self._seen += len(numbers)
+        while len(self._sample) > SAMPLED_NUMBERS:
+            self._sample = self._sample[::2]
+            self._step *= 2
+
+    def finish(self) -> FieldEncoder:
+        if not len(self._sample):
+            return NumericEncoder(self.field, np.empty(0))
+        shares = np.linspace(0, 1, self.field.buckets)
+        return NumericEncoder(self.field, np.unique(np.quantile(self._sample, shares)))
+
+
+_FITTERS: dict[Kind, type[_ValueFitter] | type[_NumberFitter]] = {
+    Kind.CATEGORICAL: _ValueFitter,
+    Kind.MULTI_VALUED: _ValueFitter,
+    Kind.NUMERIC: _NumberFitter,
+}
+
+
+def _check_columns(schema: Schema, names: Sequence[str]) -> None:
+    absent = [c for c in schema.columns if c not in names]
+    if absent:
+        raise DataError(
+            f"the data lacks the column(s) {', '.join(map(repr, absent))} of schema {schema.name!r}; "
+            f"it has {', '.join(map(repr, names))}"
+        )

@@ -1,0 +1,215 @@
+"""How one field of a row becomes ids and weights: one encoder per kind, for Python values and for Arrow columns.
+
+Every encoder fills a fixed number of slots s per row with local ids int32 [B, s] and weights float32 [B, s]; the
+field's embedding is the weighted sum of the slots' embeddings. Weights of None mean one slot of weight 1.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from llactr_core.data.canonical import canonical, canonical_array
+from llactr_core.data.parts import part_value, part_values
+from llactr_core.data.vocabulary import FIRST_VALUE, MISSING, PADDING, UNSEEN, Ids, Vocabulary
+from llactr_core.errors import RowError
+from llactr_core.schema import Field, Kind
+
+Weights = npt.NDArray[np.float32]
+Slots = tuple[Ids, Weights | None]
+
+
+class FieldEncoder(Protocol):
+    """Turns the values of one field into slots."""
+
+    field: Field
+    slots: int
+
+    def __len__(self) -> int:
+        """The number of local ids V_k."""
+        ...
+
+    def encode_values(self, values: Sequence[object]) -> Slots:
+        """Slots of B Python values."""
+        ...
+
+    def encode_array(self, array: pa.Array) -> Slots:
+        """Slots of an Arrow column of B values."""
+        ...
+
+
+class CategoricalEncoder:
+    """One id per value."""
+
+    slots = 1
+
+    def __init__(self, field: Field, vocabulary: Vocabulary) -> None:
+        self.field = field
+        self.vocabulary = vocabulary
+
+    def __len__(self) -> int:
+        """The number of local ids V_k."""
+        return len(self.vocabulary)
+
+    def encode_values(self, values: Sequence[object]) -> Slots:
+        """Ids [B, 1]."""
+        if self.field.part is not None:
+            strings = (part_value(self.field, value) for value in values)
+            return self.vocabulary.ids_of(strings)[:, None], None
+        for row, value in enumerate(values):
+            if isinstance(value, list | tuple | dict):
+                raise nested(self.field, row, value)
+        return self.vocabulary.ids_of(map(canonical, values))[:, None], None
+
+    def encode_array(self, array: pa.Array) -> Slots:
+        """Ids [B, 1]."""
+        strings = canonical_array(array if self.field.part is None else part_values(self.field, array))
+        table = np.append(self.vocabulary.ids_of(strings.dictionary.to_pylist()), np.int32(MISSING))
+        return table[_indices(strings)][:, None], None
+
+
+class NumericEncoder:
+    """A number between two quantile knots is a mixture of the two knots' learned embeddings.
+
+    This is a piecewise linear encoding (Gorishniy et al., NeurIPS 2022) whose knot vectors are trained. Values beyond
+    the outer knots take the outer embedding; NaN and infinities are missing; what is no number is unseen.
+    """
+
+    slots = 2
+
+    def __init__(self, field: Field, knots: npt.NDArray[np.float64]) -> None:
+        self.field = field
+        self.knots = knots
+
+    def __len__(self) -> int:
+        """The number of local ids V_k."""
+        return FIRST_VALUE + len(self.knots)
+
+    def encode_values(self, values: Sequence[object]) -> Slots:
+        """Ids and weights [B, 2]."""
+        numbers = np.empty(len(values))
+        strange = np.zeros(len(values), bool)
+        for row, value in enumerate(values):
+            if isinstance(value, list | tuple | dict):
+                raise nested(self.field, row, value)
+            if self.field.part is not None:
+                value = part_value(self.field, value)
+            numbers[row], strange[row] = parse_number(value)
+        return self._slots(numbers, strange)
+
+    def encode_array(self, array: pa.Array) -> Slots:
+        """Ids and weights [B, 2]."""
+        return self._slots(*read_numbers(self.field, array))
+
+    def _slots(self, numbers: npt.NDArray[np.float64], strange: npt.NDArray[np.bool_]) -> Slots:
+        missing = ~np.isfinite(numbers)
+        ids = np.full((len(numbers), 2), PADDING, np.int32)
+        weights = np.zeros((len(numbers), 2), np.float32)
+        if len(self.knots):
+            x = np.clip(np.where(missing, self.knots[0], numbers), self.knots[0], self.knots[-1])
+            low = np.clip(np.searchsorted(self.knots, x, side="right") - 1, 0, max(len(self.knots) - 2, 0))
+            high = np.minimum(low + 1, len(self.knots) - 1)
+            gap = self.knots[high] - self.knots[low]
+            share = np.divide(x - self.knots[low], gap, out=np.zeros_like(x), where=gap > 0)
+            ids[:, 0], ids[:, 1] = FIRST_VALUE + low, FIRST_VALUE + high
+            weights[:, 0], weights[:, 1] = 1 - share, share
+        special = missing | strange
+        ids[special, 0] = np.where(strange[special], UNSEEN, MISSING)
+        ids[special, 1] = PADDING
+        weights[special] = (1, 0)
+        return ids, weights
+
+
+class MultiValuedEncoder:
+    """The mean of up to `max_values` values; padding has weight 0. A list without values is missing."""
+
+    def __init__(self, field: Field, vocabulary: Vocabulary) -> None:
+        self.field = field
+        self.vocabulary = vocabulary
+        self.slots = field.max_values
+
+    def __len__(self) -> int:
+        """The number of local ids V_k."""
+        return len(self.vocabulary)
+
+    def encode_values(self, values: Sequence[object]) -> tuple[Ids, Weights]:
+        """Ids and weights [B, max_values]."""
+        ids = np.full((len(values), self.slots), PADDING, np.int32)
+        weights = np.zeros((len(values), self.slots), np.float32)
+        for row, value in enumerate(values):
+            parts = split_values(self.field, value, row)[: self.slots]
+            found = [self.vocabulary.id_of(part) for part in parts] or [MISSING]
+            ids[row, : len(found)] = found
+            weights[row, : len(found)] = 1 / len(found)
+        return ids, weights
+
+    def encode_array(self, array: pa.Array) -> Slots:
+        """Ids and weights [B, max_values]."""
+        if isinstance(array, pa.ChunkedArray):
+            array = array.combine_chunks()
+        if pa.types.is_list(array.type) or pa.types.is_large_list(array.type):
+            return self.encode_values(array.to_pylist())
+        texts = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
+        ids, weights = self.encode_values([*texts.dictionary.to_pylist(), None])
+        where = _indices(texts)
+        return ids[where], weights[where]
+
+
+def split_values(field: Field, value: object, row: int | None = None) -> list[str]:
+    """The canonical values of a multi-valued entry: a list of scalars, or a text split at the separator."""
+    if isinstance(value, str):
+        value = value.split(field.separator)
+    if not isinstance(value, list | tuple):
+        value = [value]
+    for part in value:
+        if isinstance(part, list | tuple | dict):
+            raise nested(field, row, part)
+    known = (canonical(part.strip() if isinstance(part, str) else part) for part in value)
+    return [part for part in known if part is not None]
+
+
+def parse_number(value: object) -> tuple[float, bool]:
+    """The number and whether the value is none: (NaN, False) for a missing one, (NaN, True) for one such as "abc"."""
+    if value is None or value == "":
+        return math.nan, False
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return math.nan, True
+    return (number, False) if math.isfinite(number) else (math.nan, False)
+
+
+def read_numbers(field: Field, array: pa.Array) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """`parse_number` of an Arrow column: float64 [B] with NaN for missing, and bool [B] for what is no number."""
+    if field.part is not None:
+        array = part_values(field, array)
+    if isinstance(array, pa.ChunkedArray):
+        array = array.combine_chunks()
+    kind = array.type
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
+        if pa.types.is_boolean(kind):
+            array = pc.cast(array, pa.int8())
+        numbers = pc.fill_null(pc.cast(array, pa.float64(), safe=False), math.nan).to_numpy(zero_copy_only=False)
+        return np.where(np.isfinite(numbers), numbers, math.nan), np.zeros(len(numbers), bool)
+    texts = array if pa.types.is_dictionary(kind) else array.dictionary_encode()
+    parsed = [parse_number(value) for value in texts.dictionary.to_pylist()] + [(math.nan, False)]
+    where = _indices(texts)
+    return np.array([p[0] for p in parsed])[where], np.array([p[1] for p in parsed])[where]
+
+
+def nested(field: Field, row: int | None, value: object) -> RowError:
+    """The error for a list or object where a single value is expected."""
+    given = "an object" if isinstance(value, dict) else "a list"
+    multi = field.kind == Kind.MULTI_VALUED
+    allowed = "a text or a list of plain values" if multi else "a text, a number, true, false or null"
+    return RowError(f"field {field.name!r} has {given} as its value; give {allowed}", row=row, field=field.column)
+
+
+def _indices(array: pa.DictionaryArray) -> npt.NDArray[np.int64]:
+    """Positions in the dictionary, int64 [B]; a null points behind its end."""
+    indices = pc.fill_null(pc.cast(array.indices, pa.int64()), len(array.dictionary))
+    return np.asarray(indices.to_numpy(zero_copy_only=False), dtype=np.int64)

@@ -1,0 +1,1 @@
+"""The file formats that a dataset may have, one module each."""

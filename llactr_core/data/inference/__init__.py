@@ -1,0 +1,1 @@
+"""How a schema is inferred: what a column looks like, and the rules that turn that into fields."""

@@ -1,0 +1,93 @@
+"""LLaCTR's two uses of the field vectors in training (arXiv 2505.14057)."""
+
+import math
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from pydantic import Field as Setting
+from torch import Tensor, nn
+from torch.nn import functional
+
+from llactr_core.enhancers.base import Enhancer
+
+
+class LlactrOptions(BaseModel):
+    """Strength and form of FRE and FIE."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fre_weight: float = Setting(default=0.1, ge=0, description="Factor of the FRE loss; 0 leaves it out.")
+    fie_weight: float = Setting(default=1.0, ge=0, description="lambda of the FIE term; 0 leaves it out.")
+    fie_rank: int = Setting(default=16, ge=1, le=512, description="Rank of g's bilinear form.")
+
+
+class FRE(nn.Module):
+    """Feature representation enhancement: KL(softmax(W h_k) || softmax(v_bk)), averaged over batch and fields.
+
+    Args:
+        vectors: the field vectors h, [K, D].
+        width: d.
+    """
+
+    vectors: Tensor
+
+    def __init__(self, vectors: Tensor, width: int) -> None:
+        super().__init__()
+        self.register_buffer("vectors", vectors, persistent=False)
+        self.projection = nn.Linear(vectors.shape[1], width, bias=False)  # W
+
+    def forward(self, v: Tensor) -> Tensor:
+        """The loss, a scalar >= 0, from v [B, K, d]."""
+        log_p = functional.log_softmax(self.projection(self.vectors), dim=-1)  # [K, d]
+        log_q = functional.log_softmax(v, dim=-1)  # [B, K, d]
+        p = log_p.exp()
+        entropy = (p * log_p).sum(-1).mean()  # does not depend on the row
+        cross = (log_q.mean(dim=0) * p).sum(-1).mean()
+        divergence: Tensor = entropy - cross
+        return divergence
+
+
+class FIE(nn.Module):
+    """Feature interaction enhancement: lambda * sum over i < j of g(h_i, h_j) <v_i, v_j> joins the logit.
+
+    g is one function of the two field vectors for all pairs: <P h_i, P h_j> / sqrt(r) with a learned P of rank r, so a
+    pair has no weight of its own and what is learned on one pair holds for every pair of like meaning.
+    """
+
+    vectors: Tensor
+
+    def __init__(self, vectors: Tensor, rank: int) -> None:
+        super().__init__()
+        self.register_buffer("vectors", vectors, persistent=False)
+        self.projection = nn.Linear(vectors.shape[1], rank, bias=False)  # P
+
+    def forward(self) -> Tensor:
+        """g for all pairs, symmetric [K, K] with a zero diagonal."""
+        h = self.projection(self.vectors)  # [K, r]
+        g = h @ h.T / math.sqrt(h.shape[1])  # [K, K]
+        return g - torch.diag(torch.diag(g))
+
+
+class Llactr(Enhancer):
+    """FRE and FIE on one field table.
+
+    Args:
+        vectors: the field vectors h, [K, D], in the order of the schema's fields; they are not trained.
+        width: d.
+        options: strengths; a part with strength 0 is not built.
+    """
+
+    def __init__(self, vectors: Tensor, width: int, options: LlactrOptions) -> None:
+        super().__init__()
+        self.options = options
+        unit = functional.normalize(vectors, dim=-1) * math.sqrt(vectors.shape[1])  # entries of about 1
+        self.fre = FRE(unit, width) if options.fre_weight > 0 else None
+        self.fie = FIE(unit, options.fie_rank) if options.fie_weight > 0 else None
+
+    def loss(self, v: Tensor) -> Tensor:
+        """The weighted FRE loss."""
+        return v.new_zeros(()) if self.fre is None else self.options.fre_weight * self.fre(v)
+
+    def pair_weights(self, fields: int) -> Tensor | None:
+        """lambda g(h_i, h_j), [K, K]."""
+        return None if self.fie is None else self.options.fie_weight * self.fie()

@@ -1,0 +1,38 @@
+"""Factorization machine: Rendle, "Factorization Machines", ICDM 2010, https://doi.org/10.1109/ICDM.2010.127.
+
+    y = w_0 + sum_i w_i + sum_{i<j} <v_i, v_j>
+
+The features x_i are one-hot within their field, so w_i and v_i are those of the K values that a row has.
+"""
+
+from typing import ClassVar
+
+from torch import Tensor
+
+from llactr_core.models.base import Backbone, BackboneOptions, Shape
+
+
+def pairwise(v: Tensor) -> Tensor:
+    """Sum over i<j of <v_i, v_j>: [B, K, d] -> [B], in O(Kd) by the paper's lemma 3.1.
+
+    Twice the sum over the pairs is the square of the sum minus the sum of the squares, in each of the d dimensions.
+    """
+    square_of_sum = v.sum(1).square()  # [B, d]
+    sum_of_squares = v.square().sum(1)  # [B, d]
+    return 0.5 * (square_of_sum - sum_of_squares).sum(1)  # [B]
+
+
+class FM(Backbone):
+    """First-order weights and the inner products of all pairs; no parameters besides the embeddings."""
+
+    class Options(BackboneOptions):
+        """FM has no hyper-parameters of its own."""
+
+    first_order: ClassVar[bool] = True
+
+    def __init__(self, shape: Shape, options: Options) -> None:
+        super().__init__()
+
+    def forward(self, v: Tensor, w: Tensor) -> Tensor:
+        """Logit [B] from v [B, K, d] and w [B, K]."""
+        return w.sum(1) + pairwise(v)

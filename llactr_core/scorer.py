@@ -1,0 +1,150 @@
+"""Rows to click probabilities, from a bundle and without torch."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+import pyarrow as pa
+from safetensors import SafetensorError, safe_open
+
+from llactr_core.bundle import GOLDEN, GRAPH, WEIGHTS, Bundle, Json
+from llactr_core.data.encoding import Encoded, Encoder
+from llactr_core.errors import BundleError
+
+TOLERANCE = 1e-6
+ROWS_AT_ONCE = 1024
+
+Row = Mapping[str, object]
+Data: TypeAlias = Sequence[Row] | Mapping[str, Sequence[object]] | pa.Table | pa.RecordBatch
+
+
+@dataclass(frozen=True)
+class RowReport:
+    """Columns of a row without a value, with a value that train did not know, and outside of the schema."""
+
+    missing: tuple[str, ...]
+    unseen: tuple[str, ...]
+    extra: tuple[str, ...]
+
+
+class Scorer:
+    """Scores rows with one loaded bundle; safe to share between threads.
+
+    A column that a row lacks, null, NaN and the empty text are missing; a value that train did not know is unseen;
+    both are ids that were trained. Columns that the schema does not name are ignored.
+    """
+
+    def __init__(self, bundle: Bundle, encoder: Encoder, table: npt.NDArray[np.float32], graph: bytes) -> None:
+        self.bundle = bundle
+        self.schema = bundle.schema
+        self._encoder = encoder
+        self._table = table
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        self._fields = len(self.schema.fields)
+
+    @classmethod
+    def load(cls, path: Path) -> "Scorer":
+        """Load a bundle, check every file's digest, and score its golden rows.
+
+        Raises:
+            BundleError: the bundle is damaged, of another format, or scores its golden rows differently.
+        """
+        bundle = Bundle.open(path)
+        encoder = Encoder.load(bundle.schema, path)
+        try:
+            with safe_open(path / WEIGHTS, "numpy") as file:
+                table = file.get_tensor("embedding.table")
+            golden = json.loads((path / GOLDEN).read_text(encoding="utf-8"))
+            scorer = cls(bundle, encoder, table, (path / GRAPH).read_bytes())
+        except (OSError, ValueError, SafetensorError) as error:
+            raise BundleError(f"cannot load the bundle {path}: {error}") from error
+        scorer._verify(golden)
+        return scorer
+
+    @property
+    def version(self) -> str:
+        """The bundle's version."""
+        return self.bundle.version
+
+    @property
+    def manifest(self) -> Json:
+        """The bundle's manifest."""
+        return self.bundle.manifest
+
+    def score(self, data: Data) -> npt.NDArray[np.float64]:
+        """Click probabilities, float64 [B], in the order of the rows.
+
+        Args:
+            data: a sequence of mappings {column: value}, a mapping {column: values}, or an Arrow table or batch.
+
+        Raises:
+            RowError: a row is no mapping or a value is nested; names row and field.
+        """
+        return self._probabilities(self._encode(data))
+
+    def score_detailed(self, data: Data) -> tuple[npt.NDArray[np.float64], list[RowReport]]:
+        """Probabilities [B], and a report for each row."""
+        encoded = self._encode(data)
+        missing, unseen = self._encoder.flags(encoded)
+        columns = np.array([f.column for f in self.schema.fields], dtype=object)
+        extra = self._extra(data)
+        reports = [
+            RowReport(_distinct(columns[missing[i]]), _distinct(columns[unseen[i]]), extra[i] if extra else ())
+            for i in range(len(encoded))
+        ]
+        return self._probabilities(encoded), reports
+
+    def _encode(self, data: Data) -> Encoded:
+        if isinstance(data, pa.Table | pa.RecordBatch):
+            return self._encoder.encode_batch(data)
+        if isinstance(data, Mapping):
+            return self._encoder.encode_columns(data)
+        return self._encoder.encode_rows(data)
+
+    def _extra(self, data: Data) -> list[tuple[str, ...]]:
+        known = {*self.schema.columns, self.schema.label, self.schema.group}
+        if isinstance(data, pa.Table | pa.RecordBatch):
+            return [tuple(sorted(set(data.schema.names) - known))] * data.num_rows
+        if isinstance(data, Mapping):
+            length = len(next(iter(data.values()), ()))
+            return [tuple(sorted(set(data) - known))] * length
+        return [tuple(sorted(set(row) - known)) for row in data]
+
+    def _probabilities(self, encoded: Encoded) -> npt.NDArray[np.float64]:
+        logits = np.empty(len(encoded), np.float32)
+        for start in range(0, len(encoded), ROWS_AT_ONCE):
+            part = slice(start, start + ROWS_AT_ONCE)
+            weights = None if encoded.weights is None else encoded.weights[part]
+            (logits[part],) = self._session.run(None, {"rows": self._look_up(encoded.ids[part], weights)})
+        return 1 / (1 + np.exp(-logits.astype(np.float64)))
+
+    def _look_up(self, ids: npt.NDArray[np.int32], weights: npt.NDArray[np.float32] | None) -> npt.NDArray[np.float32]:
+        """Rows of the table, summed by field: float32 [B, K, d (+ 1)]."""
+        rows = self._table[ids]  # [B, S, d (+ 1)]
+        if weights is None:
+            return rows
+        starts = np.searchsorted(self._encoder.slot_field, np.arange(self._fields))
+        return np.add.reduceat(rows * weights[:, :, None], starts, axis=1)
+
+    def _verify(self, golden: dict[str, list[object]]) -> None:
+        rows: list[Row] = golden["rows"]  # type: ignore[assignment]
+        expected = np.array(golden["scores"], np.float64)
+        difference = float(np.abs(self.score(rows) - expected).max(initial=0))
+        if not difference <= TOLERANCE:
+            raise BundleError(
+                f"the bundle {self.bundle.path} scores its golden rows {difference:.2e} away from what was recorded "
+                f"(allowed: {TOLERANCE:.0e}); retrain the model"
+            )
+
+
+def _distinct(names: npt.NDArray[np.object_]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names.tolist()))

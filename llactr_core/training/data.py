@@ -1,0 +1,108 @@
+"""Encoded rows in memory, and the batches of an epoch."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from llactr_core.data.canonical import canonical_array
+from llactr_core.data.encoding import Encoder
+from llactr_core.data.labels import read_labels
+from llactr_core.data.read import Source
+from llactr_core.errors import DataError
+from llactr_core.schema import Schema
+from llactr_core.training.seeds import derived_seed
+
+
+@dataclass(frozen=True)
+class Rows:
+    """N rows: ids int32 [N, S], weights float32 [N, S] or None, labels float32 [N], groups int64 [N] or None."""
+
+    ids: Tensor
+    weights: Tensor | None
+    labels: Tensor
+    groups: npt.NDArray[np.int64] | None
+
+    def __len__(self) -> int:
+        """The number of rows N."""
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B of the rows."""
+
+    ids: Tensor
+    weights: Tensor | None
+    labels: Tensor
+
+
+def load_rows(source: Source, schema: Schema, encoder: Encoder) -> Rows:
+    """Encode a whole source; it holds 4 bytes per row and slot (8 where a field is numeric or multi-valued).
+
+    Raises:
+        DataError: the labels are not 0 and 1, or a column is missing.
+    """
+    if schema.label is None:
+        raise DataError(f"schema {schema.name!r} names no label; set 'label' to the column that holds 0 or 1")
+    labels = read_labels(source, schema.label)
+    ids, weights, groups = [], [], []
+    for batch in source.batches():
+        encoded = encoder.encode_batch(batch)
+        ids.append(encoded.ids)
+        if encoded.weights is not None:
+            weights.append(encoded.weights)
+        if schema.group is not None:
+            groups.append(canonical_array(batch.column(schema.group)))
+    return Rows(
+        torch.from_numpy(np.concatenate(ids)),
+        torch.from_numpy(np.concatenate(weights)) if weights else None,
+        torch.from_numpy(labels.astype(np.float32)),
+        _group_numbers(groups) if groups else None,
+    )
+
+
+class TrainingBatches:
+    """Shuffled batches in which rare values are now and then replaced by the unseen id of their field.
+
+    A value seen c times is replaced with probability z / (z + c), so that the unseen id learns from the values that
+    are most like unseen ones (the word dropout of Kiperwasser and Goldberg, TACL 2016, with their z = 0.25).
+    Everything random is derived from (seed, epoch): an epoch can be repeated exactly without any saved state.
+    """
+
+    def __init__(self, rows: Rows, encoder: Encoder, batch_size: int, unseen_rate: float, seed: int) -> None:
+        self.rows = rows
+        self.batch_size = batch_size
+        self.seed = seed
+        counts = torch.from_numpy(encoder.counts).float()
+        self._replaced = torch.where(counts > 0, unseen_rate / (unseen_rate + counts.clamp(min=1)), 0.0)
+        self._unseen = torch.from_numpy(encoder.unseen_ids)
+
+    def __len__(self) -> int:
+        """The number of steps in an epoch."""
+        return -(-len(self.rows) // self.batch_size)
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch, from step `start` on."""
+        random = torch.Generator().manual_seed(derived_seed(self.seed, number))
+        order = torch.randperm(len(self.rows), generator=random)
+        for step in range(start, len(self)):
+            yield self._batch(order[step * self.batch_size : (step + 1) * self.batch_size], number, step)
+
+    def _batch(self, which: Tensor, epoch: int, step: int) -> Batch:
+        random = torch.Generator().manual_seed(derived_seed(self.seed, epoch, step))
+        ids = self.rows.ids[which]
+        replace = torch.rand(ids.shape, generator=random) < self._replaced[ids]
+        ids = torch.where(replace, self._unseen[ids], ids)
+        weights = None if self.rows.weights is None else self.rows.weights[which]
+        return Batch(ids, weights, self.rows.labels[which])
+
+
+def _group_numbers(groups: list[pa.DictionaryArray]) -> npt.NDArray[np.int64]:
+    unified = pa.chunked_array(groups).combine_chunks()
+    numbers: npt.NDArray[np.int64] = unified.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    return numbers

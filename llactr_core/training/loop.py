@@ -1,0 +1,161 @@
+"""The one training loop."""
+
+import math
+import time
+from dataclasses import asdict, dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from llactr_core.enhancers.model import CTRModel
+from llactr_core.errors import DataError
+from llactr_core.metrics.report import evaluate
+from llactr_core.progress import Progress, ProgressCallback
+from llactr_core.training.checkpoint import Checkpoint
+from llactr_core.training.data import Batch, Rows, TrainingBatches
+from llactr_core.training.options import TrainOptions
+from llactr_core.training.seeds import derived_seed
+
+SCORED_AT_ONCE = 8192
+
+
+@dataclass
+class History:
+    """Where a run stands: steps done, the evaluations so far, and the best of them."""
+
+    step: int = 0
+    evaluations: list[dict[str, float]] = field(default_factory=list)
+    best: int = -1
+    seconds: float = 0.0
+
+    @property
+    def stale(self) -> int:
+        """Evaluations since the best one."""
+        return len(self.evaluations) - 1 - self.best
+
+
+def fit(
+    model: CTRModel,
+    batches: TrainingBatches,
+    valid: Rows,
+    options: TrainOptions,
+    checkpoint: Checkpoint,
+    progress: ProgressCallback,
+) -> History:
+    """Train until validation AUC stops rising, and leave the best weights in the model.
+
+    After each evaluation the state is saved; a run that was killed continues from there to the same result, bit for
+    bit, given the same number of threads.
+
+    Raises:
+        DataError: the loss is no longer a number.
+    """
+    optimizer = torch.optim.Adam(model.parameters(), lr=options.learning_rate, fused=True)
+    history = History()
+    best = _copy(model)
+    saved = checkpoint.load(model, optimizer)
+    if saved is not None:
+        best, state = saved
+        history = History(**state)  # type: ignore[arg-type]
+    last = options.epochs * len(batches)
+    stops = _evaluation_steps(len(batches), options)
+    reporter = _Reporter(progress, len(batches), options, history)
+    while history.step < last and history.stale < options.patience:
+        started = time.monotonic()
+        _train_to(model, optimizer, batches, options, history, stops, reporter)
+        history.evaluations.append(evaluate(valid.labels.numpy(), score(model, valid).numpy(), valid.groups))
+        history.seconds += time.monotonic() - started
+        if _is_best(history):
+            history.best = len(history.evaluations) - 1
+            best = _copy(model)
+        checkpoint.save(model, optimizer, best, asdict(history))
+    model.load_state_dict(best)
+    model.eval()
+    return history
+
+
+@torch.no_grad()
+def score(model: CTRModel, rows: Rows) -> Tensor:
+    """Probabilities float32 [N] of rows, dropout off."""
+    model.eval()
+    parts = []
+    for start in range(0, len(rows), SCORED_AT_ONCE):
+        part = slice(start, start + SCORED_AT_ONCE)
+        logit, _ = model(rows.ids[part], None if rows.weights is None else rows.weights[part])
+        parts.append(torch.sigmoid(logit))
+    return torch.cat(parts)
+
+
+def loss_of(model: CTRModel, batch: Batch, embedding_l2: float) -> tuple[Tensor, Tensor]:
+    """(what is minimised, its BCE part): BCE + the enhancer's terms + L2 of the batch's embeddings, scalars."""
+    logit, v = model(batch.ids, batch.weights)
+    bce = functional.binary_cross_entropy_with_logits(logit, batch.labels)
+    return bce + model.enhancer.loss(v) + embedding_l2 * v.square().sum(dim=(1, 2)).mean(), bce
+
+
+def _train_to(
+    model: CTRModel,
+    optimizer: torch.optim.Optimizer,
+    batches: TrainingBatches,
+    options: TrainOptions,
+    history: History,
+    stops: set[int],
+    reporter: "_Reporter",
+) -> None:
+    """Steps up to the next evaluation. Each evaluation's stretch of an epoch reseeds what torch draws (dropout)."""
+    model.train()
+    epoch, step = divmod(history.step, len(batches))
+    torch.manual_seed(derived_seed(options.seed, epoch, step))
+    for batch in batches.epoch(epoch, step):
+        optimizer.zero_grad(set_to_none=True)
+        loss, bce = loss_of(model, batch, options.embedding_l2)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        history.step += 1
+        reporter.step(bce)
+        if history.step % len(batches) in stops:
+            return
+
+
+def _evaluation_steps(steps: int, options: TrainOptions) -> set[int]:
+    return {round(steps * (i + 1) / options.evaluations) % steps for i in range(options.evaluations)}
+
+
+def _is_best(history: History) -> bool:
+    value = history.evaluations[-1]["auc"]
+    return history.best < 0 or value > history.evaluations[history.best]["auc"]
+
+
+def _copy(model: CTRModel) -> dict[str, Tensor]:
+    return {name: t.detach().clone() for name, t in model.state_dict().items()}
+
+
+class _Reporter:
+    """Passes on the loss as a running mean, and the time left if all epochs are used."""
+
+    def __init__(self, progress: ProgressCallback, steps: int, options: TrainOptions, history: History) -> None:
+        self.progress = progress
+        self.steps = steps
+        self.options = options
+        self.history = history
+        self.began = time.monotonic()
+        self.first = history.step
+        self.last_report = 0.0
+        self.loss = math.nan
+
+    def step(self, bce: Tensor) -> None:
+        now = time.monotonic()
+        if now - self.last_report < 0.1:
+            return
+        self.last_report = now
+        value = bce.item()
+        if not math.isfinite(value):
+            raise DataError("the loss is no longer a number; lower the learning rate or look for extreme values")
+        self.loss = value if math.isnan(self.loss) else 0.9 * self.loss + 0.1 * value
+        done = self.history.step
+        total = self.options.epochs * self.steps
+        eta = (now - self.began) / max(done - self.first, 1) * (total - done)
+        epoch = min((done - 1) // self.steps + 1, self.options.epochs)
+        stage = f"training, epoch {epoch} of at most {self.options.epochs}"
+        self.progress(Progress(stage, done / total, done, self.loss, eta))

@@ -1,0 +1,51 @@
+"""What can be chosen about a training run."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import Field as Setting
+
+from llactr_core.enhancers.llactr import LlactrOptions
+from llactr_core.errors import OptionError
+
+
+class TrainOptions(BaseModel):
+    """Hyper-parameters of one run; equal options, data, table and thread count give an equal model."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    backbone: str = "deepfm"
+    backbone_options: dict[str, object] = {}
+    enhancer: Literal["none", "llactr"] = "llactr"
+    llactr: LlactrOptions = LlactrOptions()
+    width: int = Setting(default=16, ge=1, le=512, description="d, the width of a feature embedding.")
+    batch_size: int | None = Setting(
+        default=None, ge=1, description="Rows a step; by default N / 128 within 256..4096."
+    )
+    learning_rate: float = Setting(default=1e-3, gt=0, le=1)
+    embedding_l2: float = Setting(default=1e-5, ge=0, description="Factor of the squared embeddings of a batch.")
+    epochs: int = Setting(default=30, ge=1, le=1000)
+    patience: int = Setting(default=3, ge=1, description="Evaluations without a better validation AUC before the end.")
+    evaluations: int = Setting(default=1, ge=1, le=100, description="Evaluations per epoch.")
+    unseen_rate: float = Setting(
+        default=0.25, ge=0, description="z: a value seen c times is replaced by the unseen id with z / (z + c)."
+    )
+    seed: int = Setting(default=2026, ge=0, lt=2**31)
+
+    def batch_for(self, rows: int) -> int:
+        """The number of rows in a step when train has `rows`."""
+        return self.batch_size or min(4096, max(256, rows // 128))
+
+    @classmethod
+    def parse(cls, content: object) -> "TrainOptions":
+        """Options from plain data.
+
+        Raises:
+            OptionError: naming the first option that is unknown or out of range.
+        """
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise OptionError(f"training option {where!r}: {first['msg']}", field=where) from error

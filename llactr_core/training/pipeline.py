@@ -1,0 +1,164 @@
+"""From a dataset to a bundle: encode, train, measure, export."""
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from llactr_core import __version__
+from llactr_core.bundle import FIELD_TABLE, GOLDEN, GRAPH, WEIGHTS, Bundle, write_bundle
+from llactr_core.data.encoding import Encoder
+from llactr_core.data.read import Source
+from llactr_core.data.splits import Splits
+from llactr_core.enhancers.base import Enhancer
+from llactr_core.enhancers.llactr import Llactr
+from llactr_core.enhancers.model import CTRModel
+from llactr_core.errors import OptionError, SchemaError
+from llactr_core.export.graph import export_graph
+from llactr_core.metrics.report import evaluate
+from llactr_core.models.base import Shape
+from llactr_core.models.embedding import FeatureEmbedding
+from llactr_core.models.registry import BACKBONES, build_backbone
+from llactr_core.progress import Progress, ProgressCallback
+from llactr_core.schema import Schema
+from llactr_core.semantics.table import FieldTable
+from llactr_core.training.checkpoint import Checkpoint
+from llactr_core.training.data import Rows, TrainingBatches, load_rows
+from llactr_core.training.loop import fit, score
+from llactr_core.training.options import TrainOptions
+
+GOLDEN_ROWS = 16
+
+
+def train_bundle(
+    splits: Splits,
+    schema: Schema,
+    table: FieldTable | None,
+    options: TrainOptions,
+    out: Path,
+    checkpoints: Path,
+    progress: ProgressCallback,
+    *,
+    read_test: bool = False,
+) -> Bundle:
+    """Train on train, stop early on valid, and write the bundle `out`.
+
+    Args:
+        splits: the dataset.
+        schema: its fields and label.
+        table: the field vectors; needed by the enhancer "llactr", ignored without one.
+        options: hyper-parameters.
+        out: the bundle's directory, complete or absent at any moment.
+        checkpoints: a directory of this run's own; a killed run that is started again with it goes on.
+        progress: is told the stage, the loss and the time left; may raise JobCancelled.
+        read_test: also measure the test split; choices must not rest on it.
+
+    Raises:
+        DataError, SchemaError, OptionError: data, schema or options do not fit; nothing is written.
+    """
+    started = time.monotonic()
+    progress(Progress("reading the data", 0.0))
+    encoder = Encoder.fit(schema, splits.train.batches())
+    train, valid = (load_rows(s, schema, encoder) for s in (splits.train, splits.valid))
+    model = build_model(encoder, table, options)
+    key = _run_key(splits, schema, table, options)
+    checkpoint = Checkpoint(checkpoints, key)
+    batches = TrainingBatches(train, encoder, options.batch_for(len(train)), options.unseen_rate, options.seed)
+    history = fit(model, batches, valid, options, checkpoint, progress)
+
+    progress(Progress("exporting", 0.99))
+    metrics: dict[str, object] = {"valid": history.evaluations[history.best]}
+    if read_test:
+        test = load_rows(splits.test, schema, encoder)
+        metrics["test"] = evaluate(test.labels.numpy(), score(model, test).numpy(), test.groups)
+    metrics["training"] = {
+        "seconds": round(history.seconds, 3),
+        "total_seconds": round(time.monotonic() - started, 3),
+        "steps": history.step,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "evaluations": history.evaluations,
+    }
+    manifest: dict[str, object] = {
+        "schema": schema.model_dump(mode="json"),
+        "options": options.model_dump(mode="json"),
+        "lineage": {
+            "schema_fingerprint": schema.fingerprint,
+            "data": {name: source.digest() for name, source in _named(splits)},
+            "split": splits.how,
+            "field_table": None if table is None or options.enhancer == "none" else table.version,
+            "code": __version__,
+            "torch": torch.__version__,
+        },
+    }
+
+    def write_files(directory: Path) -> None:
+        encoder.save(directory)
+        save_file({n: t.contiguous() for n, t in model.state_dict().items()}, directory / WEIGHTS)
+        export_graph(model, directory / GRAPH)
+        if table is not None and options.enhancer != "none":
+            table.save(directory / FIELD_TABLE)
+        (directory / GOLDEN).write_text(json.dumps(_golden(model, encoder, splits)), encoding="utf-8")
+
+    bundle = write_bundle(out, manifest, metrics, write_files)
+    checkpoint.delete()
+    return bundle
+
+
+def build_model(encoder: Encoder, table: FieldTable | None, options: TrainOptions) -> CTRModel:
+    """An untrained model for an encoder's rows; its weights depend on the seed alone.
+
+    Raises:
+        OptionError: the enhancer needs a field table, or the backbone does not know an option.
+        SchemaError: the field table is of other fields.
+    """
+    torch.manual_seed(options.seed)
+    schema = encoder.schema
+    shape = Shape(len(schema.fields), options.width, tuple(f.side for f in schema.fields))
+    backbone = build_backbone(options.backbone, shape, options.backbone_options)
+    slot_field = torch.from_numpy(encoder.slot_field.astype(np.int64))
+    embedding = FeatureEmbedding(encoder.size, options.width, slot_field, BACKBONES[options.backbone].first_order)
+    return CTRModel(embedding, backbone, _enhancer(schema, table, options))
+
+
+def _enhancer(schema: Schema, table: FieldTable | None, options: TrainOptions) -> Enhancer:
+    if options.enhancer == "none":
+        return Enhancer()
+    if table is None:
+        raise OptionError("enhancer 'llactr' needs a field table; give one or choose 'none'", field="enhancer")
+    if tuple(table.fields) != schema.names:
+        raise SchemaError(
+            f"the field table is of the fields {', '.join(table.fields)}, but schema {schema.name!r} has "
+            f"{', '.join(schema.names)}; refresh the table for this schema"
+        )
+    return Llactr(torch.from_numpy(np.array(table.vectors)), options.width, options.llactr)
+
+
+def _golden(model: CTRModel, encoder: Encoder, splits: Splits) -> dict[str, object]:
+    """Some validation rows, one row with nothing known in it, and their scores by the trained model."""
+    columns = list(encoder.schema.columns)
+    batch = next(iter(splits.valid.batches())).select(columns).slice(0, GOLDEN_ROWS)
+    rows: list[Mapping[str, object]] = [_plain(row) for row in batch.to_pylist()]
+    rows += [{}, dict.fromkeys(columns, "\u0000never seen")]
+    encoded = encoder.encode_rows(rows)
+    weights = None if encoded.weights is None else torch.from_numpy(encoded.weights)
+    probabilities = score(model, Rows(torch.from_numpy(encoded.ids), weights, torch.zeros(len(rows)), None))
+    return {"rows": rows, "scores": probabilities.double().tolist()}
+
+
+def _plain(row: Mapping[str, object]) -> Mapping[str, object]:
+    return {k: v if isinstance(v, str | int | float | bool | list | None) else str(v) for k, v in row.items()}
+
+
+def _run_key(splits: Splits, schema: Schema, table: FieldTable | None, options: TrainOptions) -> str:
+    parts = [schema.fingerprint, options.model_dump_json(), "" if table is None else table.version, __version__]
+    parts += [source.digest() for _, source in _named(splits)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _named(splits: Splits) -> tuple[tuple[str, Source], ...]:
+    return (("train", splits.train), ("valid", splits.valid), ("test", splits.test))

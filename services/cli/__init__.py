@@ -1,0 +1,1 @@
+"""The `llactr` command: the floor above the services."""

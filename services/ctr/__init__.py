@@ -1,0 +1,1 @@
+"""The CTR service: trains, registers, promotes and scores."""

@@ -1,0 +1,93 @@
+"""The API process of the CTR service. Run as `python -m services.ctr.api`; it imports no torch."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import APIRouter, FastAPI
+from pydantic import BaseModel, ConfigDict
+
+from llactr_core.errors import UnavailableError
+from services.ctr.pool import ModelPool
+from services.ctr.registry import Registry
+from services.ctr.routes.admin import admin_router
+from services.ctr.routes.models import models_router
+from services.ctr.routes.score import ModelName, score_router
+from services.ctr.settings import CtrSettings
+from services.shared.app import create_app
+from services.shared.auth import Guard
+from services.shared.job_routes import job_router
+from services.shared.jobs import JobStore
+from services.shared.problems import documented
+from services.shared.serving import guarded, serve
+from services.shared.storage import Storage, migrate
+
+DESCRIPTION = "Click-through prediction on field semantics: trains, registers and promotes models, and scores rows."
+
+
+class Ready(BaseModel):
+    """The answer of /readyz when scoring works."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    status: str
+    models: list[ModelName]
+
+
+def build_app(settings: CtrSettings) -> FastAPI:
+    """The app; its storage is migrated and its model pool is filled when it starts.
+
+    Raises:
+        OptionError: it would listen beyond loopback without any key.
+    """
+    storage = Storage(settings.storage_url)
+    migrate(storage, "services.ctr")
+    registry, jobs, guard = Registry(storage, settings.bundles), JobStore(storage), Guard(storage, settings)
+    guard.check_exposure()
+    pool = ModelPool(registry, default_model=settings.default_model, max_loaded=settings.max_loaded)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        stop = threading.Event()
+        watcher = threading.Thread(target=pool.watch, args=(settings.poll_s, stop), name="model-pool", daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            await asyncio.to_thread(watcher.join, 2.0)
+            storage.close()
+
+    routers = [
+        score_router(pool, settings, guard),
+        models_router(registry, guard),
+        admin_router(registry, pool, jobs, settings, guard),
+        job_router(jobs, guard),
+        _ready_router(pool),
+    ]
+    return create_app("LLaCTR CTR service", settings, routers, lifespan, DESCRIPTION)
+
+
+def _ready_router(pool: ModelPool) -> APIRouter:
+    router = APIRouter(tags=["health"])
+
+    @router.get("/readyz", summary="Whether a champion is loaded and verified", responses=documented(503))
+    def readyz() -> Ready:
+        """200 as soon as a champion can score."""
+        loaded = sorted(pool.champions().values(), key=lambda model: model.name)
+        if not loaded:
+            raise UnavailableError("no champion is loaded yet; train a model (`make run`), admin calls work already")
+        return Ready(status="ready", models=[ModelName(name=m.name, version=m.version) for m in loaded])
+
+    return router
+
+
+def main() -> None:
+    """Serve until a signal ends the process."""
+    settings = CtrSettings()
+    serve(lambda: build_app(settings), settings)
+
+
+if __name__ == "__main__":
+    guarded(main)

@@ -1,0 +1,108 @@
+"""What a version is made from, and the making: data and table -> bundle -> registered version, each step once."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from llactr_core import __version__
+from llactr_core.bundle import Bundle
+from llactr_core.data.splits import Splits
+from llactr_core.errors import BundleError
+from llactr_core.schema import Schema
+from llactr_core.scorer import Scorer
+from llactr_core.semantics.table import FieldTable
+from llactr_core.training.options import TrainOptions
+from llactr_core.training.pipeline import train_bundle
+from services.ctr.jobs.llm import FieldSemantics
+from services.ctr.jobs.span import Span
+from services.ctr.jobs.state import StateFile
+from services.ctr.registry import Lineage, ModelVersion, Registry
+from services.shared.worker import JobContext
+
+TABLE = "table.safetensors"
+BUNDLE = "bundle"
+CHECKPOINTS = "checkpoints"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides which bundle comes out, but for the field table."""
+
+    model: str
+    dataset: str
+    splits: Splits
+    schema: Schema
+    field_schema: str | None
+    options: TrainOptions
+    read_test: bool = False
+    parent: str | None = None
+
+
+def pull_table(semantics: FieldSemantics, context: JobContext, schema: str, version: str) -> FieldTable:
+    """The field table of this job: fetched once and kept, so that a later attempt trains on the very same vectors."""
+    path = context.directory / TABLE
+    if not path.exists():
+        semantics.table(schema, version).save(path)
+    return FieldTable.load(path)
+
+
+def make_version(
+    recipe: Recipe, table: FieldTable | None, context: JobContext, registry: Registry, state: StateFile, span: Span
+) -> ModelVersion:
+    """Train, publish and register. After a kill at any point the next call goes on with what was not finished.
+
+    Raises:
+        DataError, SchemaError, OptionError: data, schema or options do not fit.
+        JobCancelled: the job was asked to end.
+    """
+    out = context.directory / BUNDLE
+    if state.state.bundle_version is None:
+        bundle = Bundle.open(out) if out.exists() else _train(recipe, table, context, span)
+        state.set(bundle_version=bundle.version)
+    version = state.state.bundle_version or ""
+    span.stage("publishing the bundle", 0.99)
+    if out.exists():
+        _publish(out, registry.bundle_path(version))
+    bundle = Bundle.open(registry.bundle_path(version))
+    lineage = _lineage(recipe, table, context.job.id)
+    return registry.register(recipe.model, version, lineage, bundle.metrics)
+
+
+def _train(recipe: Recipe, table: FieldTable | None, context: JobContext, span: Span) -> Bundle:
+    out, checkpoints = context.directory / BUNDLE, context.directory / CHECKPOINTS
+    return train_bundle(
+        recipe.splits, recipe.schema, table, recipe.options, out, checkpoints, span, read_test=recipe.read_test
+    )
+
+
+def _publish(out: Path, target: Path) -> None:
+    """Move the new bundle to its place. An equal one that is there stays, unless it was damaged."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        try:
+            Scorer.load(target)
+        except BundleError:
+            shutil.rmtree(target)
+        else:
+            shutil.rmtree(out)
+            return
+    out.rename(target)
+
+
+def _lineage(recipe: Recipe, table: FieldTable | None, job: str) -> Lineage:
+    enhanced = recipe.options.enhancer != "none"
+    parts = {"train": recipe.splits.train, "valid": recipe.splits.valid, "test": recipe.splits.test}
+    return Lineage(
+        dataset=recipe.dataset,
+        data_digest={name: source.digest() for name, source in parts.items()},
+        data_schema=recipe.schema.model_dump(mode="json"),
+        schema_fingerprint=recipe.schema.fingerprint,
+        backbone=recipe.options.backbone,
+        enhancer=recipe.options.enhancer,
+        field_schema=recipe.field_schema if enhanced else None,
+        table_version=table.version if enhanced and table is not None else None,
+        options=recipe.options.model_dump(mode="json"),
+        code_version=__version__,
+        job=job,
+        parent=recipe.parent,
+    )

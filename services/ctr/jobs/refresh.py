@@ -1,0 +1,154 @@
+"""The job "refresh": a new field table -> the champion's recipe trained on it -> registered -> promoted."""
+
+from dataclasses import replace
+from typing import Any
+
+from llactr_core.data.splits import open_dataset
+from llactr_core.errors import JobCancelled, NotFoundError, PermissionDenied
+from llactr_core.schema import Schema
+from llactr_core.semantics.options import SsftOptions
+from llactr_core.semantics.sampling import draw_samples
+from llactr_core.training.options import TrainOptions
+from services.ctr.jobs.llm import FieldSemantics, TuningRequest, field_semantics
+from services.ctr.jobs.recipe import Recipe, make_version, pull_table
+from services.ctr.jobs.span import Span
+from services.ctr.jobs.state import StateFile
+from services.ctr.payloads import RefreshRequest
+from services.ctr.registry import CHAMPION, ModelVersion, Registry, require_semantics
+from services.ctr.settings import CtrSettings
+from services.shared.datasets import resolve_dataset
+from services.shared.jobs import JobStore
+from services.shared.worker import JobContext
+
+
+def refresh(context: JobContext, registry: Registry, store: JobStore, settings: CtrSettings) -> dict[str, Any]:
+    """Do the job; payload {"model": name, "request": RefreshRequest}.
+
+    Returns:
+        {"model", "old": {"version", "table_version"}, "new": {...}, "metrics", "gate", "promoted"}.
+
+    Raises:
+        ConflictError: the champion was trained without field semantics.
+        UnavailableError: the LLM service does not answer; the job waits and is tried again.
+        LlactrError: data, schema, options or field table do not fit.
+    """
+    model = str(context.payload["model"])
+    request = RefreshRequest.model_validate(context.payload["request"])
+    state = StateFile(context.directory)
+    span = Span(context.report)
+    span.stage("opening the dataset")
+    if state.state.parent is None:
+        state.set(parent=registry.get(model, CHAMPION).version)
+    old = registry.get(model, state.state.parent or CHAMPION)
+    require_semantics(model, old)
+    recipe = _recipe(model, request, old, settings)
+    with field_semantics(settings) as semantics:
+        version = _Tuning(context, store, semantics, state, recipe, request, old).run(span.part(0.01, 0.6))
+        table = pull_table(semantics, context, recipe.field_schema or recipe.schema.name, version)
+    new = make_version(recipe, table, context, registry, state, span.part(0.6, 1.0))
+    context.check()
+    registry.set_alias(model, CHAMPION, new.version)
+    return {
+        "model": model,
+        "old": _named(old),
+        "new": _named(new),
+        "metrics": new.metrics,
+        "gate": None,
+        "promoted": True,
+    }
+
+
+class _Tuning:
+    """The first half: the LLM service tunes and embeds the fields anew, followed over restarts of either side."""
+
+    def __init__(
+        self,
+        context: JobContext,
+        store: JobStore,
+        semantics: FieldSemantics,
+        state: StateFile,
+        recipe: Recipe,
+        request: RefreshRequest,
+        old: ModelVersion,
+    ) -> None:
+        self._context = context
+        self._store = store
+        self._semantics = semantics
+        self._state = state
+        self._recipe = recipe
+        self._request = request
+        self._old = old
+        self._schema = recipe.field_schema or recipe.schema.name
+
+    def run(self, span: Span) -> str:
+        """The version of the new field table."""
+        if self._state.state.table_version is None:
+            try:
+                version = self._tune(span)
+            except (PermissionDenied, NotFoundError):
+                # The LLM service may not read the dataset, or does not find it: send it the samples.
+                if self._state.state.sampled:
+                    raise
+                self._state.set(sampled=True, llm_job=None)
+                version = self._tune(span)
+            self._state.set(table_version=version)
+        return self._state.state.table_version or ""
+
+    def _tune(self, span: Span) -> str:
+        if self._state.state.llm_job is None:
+            span.stage("asking for new field semantics")
+            job_id, version = self._start(span)
+            if job_id is None:
+                return version or ""
+            self._state.set(llm_job=job_id)
+        try:
+            return self._semantics.follow(self._state.state.llm_job or "", self._context, span)
+        except JobCancelled:
+            if self._store.get(self._context.job.id).cancel_requested:
+                self._semantics.cancel(self._state.state.llm_job or "")
+            raise
+
+    def _start(self, span: Span) -> tuple[str | None, str | None]:
+        self._semantics.register(self._schema, self._recipe.schema)
+        ssft = self._options()
+        sampled = self._state.state.sampled
+        request = TuningRequest(self._schema, self._recipe.dataset, None, self._request.llm, ssft)
+        if sampled:
+            span.stage("drawing samples of the fields")
+            request = replace(request, dataset=None, samples=self._samples(SsftOptions.parse(ssft)))
+        how = "samples" if sampled else "dataset"
+        return self._semantics.start(request, f"ctr-refresh-{self._context.job.id}-{how}")
+
+    def _options(self) -> dict[str, Any]:
+        """The options of the present table, those that were asked for over them, and a seed that makes a new table."""
+        try:
+            table = self._semantics.table(self._schema, self._old.lineage.table_version or "current")
+        except NotFoundError:
+            known: dict[str, Any] = {}
+        else:
+            known = dict(table.provenance.get("options") or {})
+        seed = int(self._context.job.id[:7], 16)
+        return {**known, "seed": seed, **self._request.ssft}
+
+    def _samples(self, options: SsftOptions) -> dict[str, list[str]]:
+        batches = self._recipe.splits.train.batches()
+        return draw_samples(self._recipe.schema, batches, options.sam_num, options.seed)
+
+
+def _recipe(model: str, request: RefreshRequest, old: ModelVersion, settings: CtrSettings) -> Recipe:
+    lineage = old.lineage
+    schema = Schema.parse(lineage.data_schema)
+    path = resolve_dataset(request.dataset or lineage.dataset, settings.data_roots)
+    return Recipe(
+        model=model,
+        dataset=str(path),
+        splits=open_dataset(path, schema.label),
+        schema=schema,
+        field_schema=lineage.field_schema or schema.name,
+        options=TrainOptions.parse({**lineage.options, **request.options}),
+        parent=old.version,
+    )
+
+
+def _named(version: ModelVersion) -> dict[str, str | None]:
+    return {"version": version.version, "table_version": version.lineage.table_version}

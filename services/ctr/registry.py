@@ -1,0 +1,225 @@
+"""The model registry: immutable versions with their lineage, and aliases that move atomically.
+
+A version is the content hash of its bundle; the bundle lies under `<bundles>/<version>/`. Registering the same
+version twice is the same as once, so a job that was killed after registering may simply register again.
+"""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+from pydantic import Field as Setting
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from llactr_core.errors import ConflictError, NotFoundError
+from services.ctr.tables import AliasRow, ModelRow, VersionRow
+from services.shared.job import iso
+from services.shared.storage import Storage
+
+CHAMPION = "champion"
+PREVIOUS = "previous"
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"
+
+
+class Lineage(BaseModel):
+    """Where a version comes from: enough to train it again."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: str = Setting(description="The URI of the dataset.")
+    data_digest: dict[str, str] = Setting(description="SHA-256 of each file or part that was read.")
+    data_schema: dict[str, Any] = Setting(description="The schema, label and group included.")
+    schema_fingerprint: str
+    backbone: str
+    enhancer: str
+    field_schema: str | None = Setting(default=None, description="The schema's name at the LLM service.")
+    table_version: str | None = Setting(default=None, description="The field table that it was trained with.")
+    options: dict[str, Any] = Setting(description="The training options, defaults included.")
+    code_version: str
+    job: str | None = None
+    parent: str | None = Setting(default=None, description="The version that a refresh started from.")
+
+
+class ModelVersion(BaseModel):
+    """One registered version as the API shows it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: str
+    created_at: str = Setting(description="ISO 8601, UTC.")
+    lineage: Lineage
+    metrics: dict[str, Any]
+    aliases: list[str]
+
+
+class ModelSummary(BaseModel):
+    """A model with its aliases and its versions, the newest first."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    aliases: dict[str, str]
+    versions: list[str]
+
+
+class Registry:
+    """Reads and writes the registry. Every method is one transaction."""
+
+    def __init__(self, storage: Storage, bundles: Path) -> None:
+        self._storage = storage
+        self._bundles = bundles
+
+    def bundle_path(self, version: str) -> Path:
+        """The directory of a version's bundle."""
+        return self._bundles / version
+
+    def register(self, model: str, version: str, lineage: Lineage, metrics: Mapping[str, Any]) -> ModelVersion:
+        """Add a version to a model, which is made when it is new. An equal version that exists is left as it is."""
+        try:
+            self._insert(model, version, lineage, metrics)
+        except IntegrityError:
+            # Another worker registered the model or the version between our look and our insert: look again.
+            self._insert(model, version, lineage, metrics)
+        return self.get(model, version)
+
+    def _insert(self, model: str, version: str, lineage: Lineage, metrics: Mapping[str, Any]) -> None:
+        with self._storage.session() as session:
+            if session.get(ModelRow, model) is None:
+                session.add(ModelRow(name=model, created_at=time.time()))
+                session.flush()
+            if _version_row(session, model, version) is None:
+                row = VersionRow(
+                    model=model,
+                    version=version,
+                    created_at=time.time(),
+                    lineage=lineage.model_dump(mode="json"),
+                    metrics=dict(metrics),
+                )
+                session.add(row)
+
+    def models(self) -> list[ModelSummary]:
+        """All models by name."""
+        with self._storage.reading() as session:
+            names = list(session.scalars(select(ModelRow.name).order_by(ModelRow.name)))
+            aliases = _aliases(session)
+            versions: dict[str, list[str]] = {name: [] for name in names}
+            rows = session.execute(select(VersionRow.model, VersionRow.version).order_by(VersionRow.number.desc()))
+            for name, version in rows:
+                versions[name].append(version)
+        return [ModelSummary(name=n, aliases=aliases.get(n, {}), versions=versions[n]) for n in names]
+
+    def versions(self, model: str) -> list[ModelVersion]:
+        """The versions of a model, the newest first.
+
+        Raises:
+            NotFoundError: no such model.
+        """
+        with self._storage.reading() as session:
+            _require_model(session, model)
+            aliases = _aliases(session).get(model, {})
+            rows = session.scalars(
+                select(VersionRow).where(VersionRow.model == model).order_by(VersionRow.number.desc())
+            )
+            return [_public(row, aliases) for row in rows]
+
+    def get(self, model: str, version: str) -> ModelVersion:
+        """One version of a model, by its version or an alias.
+
+        Raises:
+            NotFoundError: no such model, version or alias.
+        """
+        with self._storage.reading() as session:
+            _require_model(session, model)
+            aliases = _aliases(session).get(model, {})
+            row = _version_row(session, model, version)
+            if row is None and version in aliases:
+                row = _version_row(session, model, aliases[version])
+            if row is None:
+                raise NotFoundError(
+                    f"model {model!r} has no version or alias {version!r}; "
+                    f"GET /v1/models/{model}/versions lists what it has"
+                )
+            return _public(row, aliases)
+
+    def aliases(self) -> dict[str, dict[str, str]]:
+        """Model -> alias -> version, of every model that has an alias."""
+        with self._storage.reading() as session:
+            return _aliases(session)
+
+    def set_alias(self, model: str, alias: str, version: str) -> str | None:
+        """Point an alias at a version, atomically, and return the version that it pointed at before.
+
+        Where `champion` really moves, the version before stays reachable as `previous`.
+
+        Raises:
+            NotFoundError: no such model or version.
+        """
+        with self._storage.session() as session:
+            _require_model(session, model, lock=True)
+            if _version_row(session, model, version) is None:
+                raise NotFoundError(f"model {model!r} has no version {version!r}; see GET /v1/models/{model}/versions")
+            before = _point(session, model, alias, version)
+            if alias == CHAMPION and before is not None and before != version:
+                _point(session, model, PREVIOUS, before)
+            return before
+
+
+def require_semantics(model: str, champion: ModelVersion) -> None:
+    """Refuse a model whose champion has no field semantics to refresh.
+
+    Raises:
+        ConflictError: it was trained with enhancer "none".
+    """
+    if champion.lineage.enhancer == "none":
+        raise ConflictError(
+            f"the champion {champion.version} of {model!r} was trained without field semantics; train a version with "
+            f"enhancer 'llactr' (POST /v1/admin/models/{model}/train) and promote it first"
+        )
+
+
+def _point(session: Session, model: str, alias: str, version: str) -> str | None:
+    row = session.get(AliasRow, (model, alias))
+    if row is None:
+        session.add(AliasRow(model=model, alias=alias, version=version, updated_at=time.time()))
+        return None
+    before = row.version
+    if before != version:
+        row.version = version
+        row.updated_at = time.time()
+    return before
+
+
+def _require_model(session: Session, model: str, *, lock: bool = False) -> None:
+    # The lock orders alias moves of one model on PostgreSQL; SQLite has one writer at a time anyway.
+    if session.get(ModelRow, model, with_for_update=lock or None) is None:
+        known = ", ".join(session.scalars(select(ModelRow.name).order_by(ModelRow.name).limit(10))) or "none"
+        raise NotFoundError(
+            f"there is no model {model!r}; registered: {known}. POST /v1/admin/models/{model}/train makes one"
+        )
+
+
+def _version_row(session: Session, model: str, version: str) -> VersionRow | None:
+    return session.scalars(
+        select(VersionRow).where(VersionRow.model == model, VersionRow.version == version)
+    ).one_or_none()
+
+
+def _aliases(session: Session) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {}
+    for model, alias, version in session.execute(select(AliasRow.model, AliasRow.alias, AliasRow.version)):
+        found.setdefault(model, {})[alias] = version
+    return found
+
+
+def _public(row: VersionRow, aliases: Mapping[str, str]) -> ModelVersion:
+    return ModelVersion(
+        version=row.version,
+        created_at=iso(row.created_at) or "",
+        lineage=Lineage.model_validate(row.lineage),
+        metrics=row.metrics,
+        aliases=sorted(alias for alias, version in aliases.items() if version == row.version),
+    )

@@ -1,0 +1,82 @@
+"""A field table as JSON, Arrow or safetensors, chosen by the Accept header. All three carry the same float32 bits."""
+
+import json
+from collections.abc import Callable
+
+import pyarrow as pa
+from starlette.exceptions import HTTPException
+
+from services.llm.store import Published
+
+JSON = "application/json"
+ARROW = "application/vnd.apache.arrow.stream"
+SAFETENSORS = "application/x-safetensors"
+
+
+def as_json(published: Published, schema: str) -> bytes:
+    """A JSON object; the decimals of the vectors read back, as float32, to the same bits."""
+    return json.dumps({"schema": schema, **published.table.to_json()}, allow_nan=False, ensure_ascii=False).encode()
+
+
+def as_arrow(published: Published, schema: str) -> bytes:
+    """An Arrow IPC stream with the columns `field` and `vector` (fixed-size list float32 [D]), facts as metadata."""
+    table = published.table
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(table.vectors.reshape(-1)), table.vectors.shape[1])
+    facts = {
+        "schema": schema,
+        "version": table.version,
+        "model": table.model,
+        "recipe": table.recipe,
+        "provenance": json.dumps(dict(table.provenance)),
+        "metrics": json.dumps(dict(table.metrics)),
+    }
+    rows = pa.table({"field": pa.array(table.fields, pa.string()), "vector": vectors}).replace_schema_metadata(facts)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, rows.schema) as writer:
+        writer.write_table(rows)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+def as_safetensors(published: Published, _schema: str) -> bytes:
+    """The file as it lies on the disk: one tensor `vectors` [K, D], facts and digest as metadata."""
+    return published.content
+
+
+WRITERS: dict[str, Callable[[Published, str], bytes]] = {
+    JSON: as_json,
+    ARROW: as_arrow,
+    SAFETENSORS: as_safetensors,
+}
+_RANGES = {"*/*": JSON, "application/*": JSON}
+
+
+def choose(accept: str | None) -> str:
+    """The media type that answers an Accept header best; JSON where anything is welcome.
+
+    Raises:
+        HTTPException: 406, when the header allows none of the three.
+    """
+    if not accept:
+        return JSON
+    wanted: list[tuple[float, str]] = []
+    for part in accept.split(","):
+        name, *parameters = (piece.strip().lower() for piece in part.split(";"))
+        media = name if name in WRITERS else _RANGES.get(name)
+        weight = _weight(parameters)
+        if media is not None and weight > 0:
+            wanted.append((weight - (1e-6 if name in _RANGES else 0.0), media))
+    if not wanted:
+        raise HTTPException(406, f"Accept: {accept!r} allows none of {', '.join(WRITERS)}; ask for one of them")
+    return max(wanted, key=lambda one: one[0])[1]
+
+
+def _weight(parameters: list[str]) -> float:
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "q":
+            try:
+                return min(max(float(value), 0.0), 1.0)
+            except ValueError:
+                return 0.0
+    return 1.0

@@ -1,0 +1,57 @@
+"""The job `refresh`: sample, tune, embed, publish. Killed in the middle, it goes on from what its folder holds."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from llactr_core.data.splits import open_dataset
+from llactr_core.progress import Progress
+from llactr_core.semantics.files import write_atomic
+from llactr_core.semantics.recipe import recipe_of
+from llactr_core.semantics.sampling import draw_samples
+from llactr_core.semantics.weights import resolve_model
+from services.llm.request import RefreshPayload
+from services.llm.settings import LlmSettings
+from services.llm.store import CURRENT, Origin, TableInfo, TableStore
+from services.shared.datasets import resolve_dataset
+from services.shared.worker import Handler, JobContext
+
+
+def refresh_handler(tables: TableStore, settings: LlmSettings) -> Handler:
+    """The handler of refresh jobs."""
+
+    def refresh(context: JobContext) -> dict[str, Any]:
+        payload = RefreshPayload.model_validate(context.payload)
+        schema = payload.content
+        samples = _samples(context, payload, settings)
+        known = tables.by_recipe(schema.name, recipe_of(schema, samples, payload.model, payload.ssft))
+        if known is not None:
+            tables.move(schema.name, CURRENT, known.version)
+            return result_of(known, reused=True)
+        return result_of(_build(context, payload, samples, tables), reused=False)
+
+    return refresh
+
+
+def result_of(info: TableInfo, reused: bool) -> dict[str, Any]:
+    """What a refresh answers once the table is there."""
+    return {"schema": info.schema, "version": info.version, "reused": reused, "metrics": info.metrics}
+
+
+def _samples(context: JobContext, payload: RefreshPayload, settings: LlmSettings) -> dict[str, list[str]]:
+    """The samples of the request, or of the dataset's train part; drawn once and kept in the job's folder."""
+    if payload.dataset is None:
+        return payload.samples or {}
+    kept = context.directory / "samples.json"
+    if kept.is_file():
+        content: dict[str, list[str]] = json.loads(kept.read_text(encoding="utf-8"))
+        return content
+    context.report(Progress("draw samples", 0.0))
+    path = resolve_dataset(payload.dataset, settings.data_roots)
+    source = open_dataset(path).train
+    schema = payload.content
+    columns = [name for name in source.columns if name in schema.columns]
+    batches = _watched(context, source.batches(columns))
+    samples = draw_samples(schema, batches, payload.ssft.sam_num, payload.ssft.seed)
+    write_atomic(kept, json.dumps(samples, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    return samples

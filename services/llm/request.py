@@ -1,0 +1,109 @@
+"""What a refresh is asked with, checked once when the call comes in, and what of it a job keeps."""
+
+import hashlib
+import json
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
+
+from llactr_core.data.canonical import canonical
+from llactr_core.errors import DataError, OptionError
+from llactr_core.schema import Schema
+from llactr_core.semantics.options import SsftOptions
+from llactr_core.semantics.recipe import check_objective, recipe_of
+from llactr_core.semantics.sampling import clean_samples
+from services.llm.models import allowed_model
+from services.llm.settings import LlmSettings
+from services.shared.datasets import resolve_dataset
+
+KIND = "refresh"
+Value = StrictStr | StrictBool | StrictInt | StrictFloat | None
+
+EXAMPLE = {
+    "samples": {"user_gender": ["F", "M"], "movie_genre": ["Comedy", "Drama", "Film-Noir"]},
+    "ssft": {"epochs": 3, "seed": 1},
+}
+
+
+class RefreshRequest(BaseModel):
+    """The body of a refresh: where the sample values come from, and how to tune."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [EXAMPLE]})
+
+    samples: dict[str, list[Value]] | None = Field(
+        default=None, description="Sample values per field; at most ssft.sam_num distinct ones of each are used."
+    )
+    dataset: str | None = Field(
+        default=None, description="A dataset that the service can read: a local path or a file:// URI."
+    )
+    model: str | None = Field(default=None, description="The language model; the service's own where it is absent.")
+    ssft: SsftOptions = Field(default_factory=SsftOptions, description="How to tune; skip=true only embeds.")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        given = [name for name in ("samples", "dataset") if getattr(self, name) is not None]
+        if len(given) == 2 or (not given and not self.ssft.skip):
+            what = "both" if given else "neither"
+            raise ValueError(f"give exactly one of 'samples' and 'dataset'; {what} was given")
+        return self
+
+
+class RefreshPayload(BaseModel):
+    """What a refresh job keeps: all that it needs, whatever changes around it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    content: Schema
+    samples: dict[str, list[str]] | None
+    dataset: str | None
+    model: str
+    ssft: SsftOptions
+
+    def recipe(self) -> str | None:
+        """The recipe, where it is known before the dataset is read."""
+        if self.dataset is not None:
+            return None
+        return recipe_of(self.content, self.samples or {}, self.model, self.ssft)
+
+    def dump(self) -> dict[str, Any]:
+        """Plain data for the table of jobs."""
+        return self.model_dump(mode="json")
+
+    @property
+    def key(self) -> str:
+        """Equal for calls that ask for the same work."""
+        digest = hashlib.sha256(json.dumps(self.dump(), sort_keys=True).encode()).hexdigest()
+        return f"{KIND}:{digest}"
+
+
+def payload_of(request: RefreshRequest, schema: Schema, settings: LlmSettings) -> RefreshPayload:
+    """Check a request against the schema, the allowed datasets and the model.
+
+    Raises:
+        SchemaError: samples for a field that the schema does not have.
+        OptionError: the model is not allowed, or cannot do the objective.
+        DataError: no field has a sample.
+        TooLargeError: more samples than the settings allow.
+        PermissionDenied, NotFoundError: the dataset may not be read, or is not there.
+    """
+    model = allowed_model(request.model, settings)
+    check_objective(model, request.ssft)
+    dataset = str(resolve_dataset(request.dataset, settings.data_roots)) if request.dataset is not None else None
+    samples = None
+    if request.samples is not None:
+        samples = _checked(request.samples, schema, request.ssft, settings.max_samples)
+    return RefreshPayload(content=schema, samples=samples, dataset=dataset, model=model, ssft=request.ssft)
+
+
+def _checked(
+    given: dict[str, list[Value]], schema: Schema, ssft: SsftOptions, most: int
+) -> dict[str, list[str]]:
+    texts: dict[str, list[str]] = {}
+    for name, values in given.items():
+        if len(values) > most:
+            raise OptionError(f"{len(values)} samples for field {name!r}; give at most {most}", field=f"samples.{name}")
+        texts[name] = [text for text in map(canonical, values) if text is not None]
+    samples = clean_samples(schema, texts, ssft.sam_num, ssft.seed)
+    if not ssft.skip and not any(samples.values()):
+        raise DataError("no field has a sample; give values of at least one field, or ssft.skip", field="samples")
+    return samples

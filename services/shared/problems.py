@@ -1,0 +1,140 @@
+"""Errors as RFC 9457 problem+json, the same shape from every endpoint."""
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy.exc import OperationalError
+from starlette.exceptions import HTTPException
+
+from llactr_core.errors import LlactrError, UnavailableError
+
+MEDIA_TYPE = "application/problem+json"
+CODES = {
+    400: "malformed-body",
+    404: "not-found",
+    405: "method-not-allowed",
+    406: "not-acceptable",
+    413: "too-large",
+    415: "unsupported-media-type",
+}
+RETRY_AFTER_S = 1
+
+logger = logging.getLogger(__name__)
+
+
+class Problem(BaseModel):
+    """The body of every error answer."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "type": "urn:llactr:error:not-found",
+                    "title": "Not Found",
+                    "status": 404,
+                    "detail": "there is no schema 'bank'; GET /v1/schemas lists the known ones",
+                    "code": "not-found",
+                }
+            ]
+        }
+    )
+
+    type: str = Field(description="A URN made of the code.")
+    title: str = Field(description="The HTTP status in words.")
+    status: int
+    detail: str = Field(description="What was given, what is allowed, what to do next.")
+    code: str = Field(description="Stable and documented; branch on it.")
+    row: int | None = Field(default=None, description="The row of the request that is wrong, counted from 0.")
+    field: str | None = Field(default=None, description="The field of the request that is wrong.")
+
+
+def describe(status: int, code: str, detail: str, row: int | None = None, field: str | None = None) -> dict[str, Any]:
+    """A problem as plain data; `row` and `field` only where they apply."""
+    content: dict[str, Any] = {
+        "type": f"urn:llactr:error:{code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "code": code,
+    }
+    if row is not None:
+        content["row"] = row
+    if field is not None:
+        content["field"] = field
+    return content
+
+
+def problem_of(error: LlactrError) -> dict[str, Any]:
+    """The problem that an error of our tree is reported as."""
+    return describe(error.status, error.code, error.detail, error.row, error.field)
+
+
+def answer(content: dict[str, Any], headers: dict[str, str] | None = None) -> JSONResponse:
+    """A response that carries a problem."""
+    return JSONResponse(content, status_code=content["status"], headers=headers, media_type=MEDIA_TYPE)
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The `responses=` of a route: these statuses answer with a problem."""
+    return {
+        status: {
+            "description": HTTPStatus(status).phrase,
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        for status in statuses
+    }
+
+
+def install_problems(app: FastAPI) -> None:
+    """Let the app answer every error, also the framework's own, with a problem."""
+    app.add_exception_handler(LlactrError, _on_llactr_error)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(OperationalError, _on_storage_error)
+
+
+def internal_problem() -> dict[str, Any]:
+    """What the outside hears of an exception that nobody expected: nothing of its inside."""
+    return describe(500, "internal", "an internal error; its traceback is in the service's log under the request id")
+
+
+def _on_llactr_error(_request: Request, error: Exception) -> JSONResponse:
+    known = error if isinstance(error, LlactrError) else LlactrError(str(error))
+    if known.status >= 500:
+        logger.error("%s: %s", known.code, known.detail)
+    headers = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": str(RETRY_AFTER_S)}}.get(known.status)
+    return answer(problem_of(known), headers)
+
+
+def _on_validation_error(_request: Request, error: Exception) -> JSONResponse:
+    first: dict[str, Any] = {"loc": (), "msg": str(error)}
+    if isinstance(error, RequestValidationError):
+        first = dict(error.errors()[0])
+    place = [str(part) for part in first["loc"]]
+    if first.get("type") == "json_invalid":
+        reason = first.get("ctx", {}).get("error", "syntax error")
+        return answer(describe(400, "malformed-body", f"the body is no JSON: {reason}"))
+    field = ".".join(place[1:] if place[:1] == ["body"] else place) or None
+    message = f"{field or 'the body'}: {first['msg'].removeprefix('Value error, ')}"
+    return answer(describe(422, "invalid-input", message, field=field))
+
+
+def _on_http_exception(_request: Request, error: Exception) -> JSONResponse:
+    known = error if isinstance(error, HTTPException) else HTTPException(500, str(error))
+    code = CODES.get(known.status_code, "internal" if known.status_code >= 500 else "invalid-input")
+    detail = known.detail
+    if known.status_code == 404 and detail == "Not Found":
+        detail = "there is nothing at this path; GET /openapi.json lists what there is"
+    if known.status_code == 405 and detail == "Method Not Allowed":
+        detail = "the path does not know this method; the Allow header lists those that it knows"
+    return answer(describe(known.status_code, code, detail), dict(known.headers or {}))
+
+
+def _on_storage_error(request: Request, error: Exception) -> JSONResponse:
+    logger.error("the storage does not answer: %s", error)
+    return _on_llactr_error(request, UnavailableError("the storage does not answer; send the call again later"))

@@ -1,0 +1,95 @@
+"""How a service's processes start and end: `serve` for the API, `work` for the worker."""
+
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+from pydantic import ValidationError
+
+from llactr_core.errors import LlactrError, OptionError
+from services.shared.jobs import JobStore
+from services.shared.logs import configure_logging
+from services.shared.settings import ServiceSettings
+from services.shared.worker import Handler, run_worker
+
+GRACE_S = 3
+BACKLOG = 2048
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening address, taken before anything else is started.
+
+    Raises:
+        OptionError: the port is taken, or the address is not this machine's.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        # The bind alone passes while another listener has the port with SO_REUSEADDR in some states; listening decides.
+        listener.listen(BACKLOG)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OptionError(
+            f"cannot listen on {host}:{port}: {reason}; choose another port or end what uses it"
+        ) from None
+    return listener
+
+
+def serve(build: Callable[[], FastAPI], settings: ServiceSettings) -> None:
+    """Serve the app until SIGINT or SIGTERM; requests at work have 3 s to end."""
+    configure_logging(settings.log_level)
+    listener = bind(settings.host, settings.port)
+    app = build()
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, timeout_graceful_shutdown=GRACE_S, server_header=False, lifespan="on"
+    )
+    # uvicorn raises the signal again once it has shut down; then the process is done and ends with status 0.
+    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGINT, _leave)
+    server = uvicorn.Server(config)
+    server.run(sockets=[listener])
+    if not server.started:
+        raise SystemExit(3)
+
+
+def work(store: JobStore, handlers: Mapping[str, Handler], settings: ServiceSettings) -> None:
+    """Do jobs until SIGINT or SIGTERM; a job at work is given back, and the process ends at once."""
+    stop = threading.Event()
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+    run_worker(store, handlers, settings, stop)
+    logging.shutdown()
+    sys.stdout.flush()
+    # A handler's thread may still be inside native code; it works on nothing that is ours any more.
+    os._exit(0)
+
+
+def guarded(main: Callable[[], None]) -> None:
+    """Run a process's main; what is wrong with its settings or its surroundings is one line on stderr and status 1."""
+    try:
+        main()
+    except LlactrError as error:
+        sys.stderr.write(f"error: {error.detail}\n")
+        raise SystemExit(1) from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        sys.stderr.write(f"error: setting {name}: {first['msg']}\n")
+        raise SystemExit(1) from None
+
+
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(0)

@@ -1,0 +1,51 @@
+"""The tables that every service has, for the first migration of each."""
+
+import sqlalchemy as sa
+from alembic import op
+
+
+def create_shared_tables() -> None:
+    """Create `jobs` and `api_keys` as revision 0001 of a service has them."""
+    op.create_table(
+        "jobs",
+        sa.Column("id", sa.String(32), primary_key=True),
+        sa.Column("kind", sa.String(50), nullable=False),
+        sa.Column("payload", sa.JSON, nullable=False),
+        sa.Column("payload_digest", sa.String(64), nullable=False),
+        sa.Column("idempotency_key", sa.String(200), unique=True),
+        sa.Column("active_key", sa.String(200), unique=True),
+        sa.Column("state", sa.String(20), nullable=False),
+        sa.Column("stage", sa.Text, nullable=False),
+        sa.Column("progress", sa.Double, nullable=False),
+        sa.Column("step", sa.Integer),
+        sa.Column("loss", sa.Double),
+        sa.Column("eta_s", sa.Double),
+        sa.Column("result", sa.JSON(none_as_null=True)),
+        sa.Column("error", sa.JSON(none_as_null=True)),
+        sa.Column("attempts", sa.Integer, nullable=False),
+        sa.Column("waits", sa.Integer, nullable=False),
+        sa.Column("cancel_requested", sa.Integer, nullable=False),
+        sa.Column("owner", sa.String(200)),
+        sa.Column("lease_until", sa.Double, nullable=False),
+        sa.Column("not_before", sa.Double, nullable=False),
+        sa.Column("created_at", sa.Double, nullable=False),
+        sa.Column("updated_at", sa.Double, nullable=False),
+        sa.Column("started_at", sa.Double),
+        sa.Column("finished_at", sa.Double),
+    )
+    op.create_index("ix_jobs_state_created", "jobs", ["state", "created_at"])
+    op.create_table(
+        "api_keys",
+        sa.Column("id", sa.String(32), primary_key=True),
+        sa.Column("name", sa.String(100), nullable=False),
+        sa.Column("digest", sa.String(64), nullable=False, unique=True),
+        sa.Column("role", sa.String(20), nullable=False),
+        sa.Column("created_at", sa.Double, nullable=False),
+        sa.Column("revoked_at", sa.Double),
+    )
+
+
+def drop_shared_tables() -> None:
+    """Drop what `create_shared_tables` made."""
+    op.drop_table("api_keys")
+    op.drop_table("jobs")

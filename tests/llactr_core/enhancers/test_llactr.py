@@ -1,0 +1,113 @@
+import numpy as np
+import pytest
+import torch
+
+from llactr_core.enhancers.base import pair_logit
+from llactr_core.enhancers.llactr import FIE, FRE, Llactr, LlactrOptions
+from llactr_core.enhancers.model import CTRModel, ServingGraph
+from llactr_core.models.base import Shape
+from llactr_core.models.embedding import FeatureEmbedding
+from llactr_core.models.registry import BACKBONES, build_backbone
+
+K, D, WIDTH, V = 5, 12, 4, 40
+
+
+def vectors(seed: int = 0) -> torch.Tensor:
+    return torch.randn(K, D, generator=torch.Generator().manual_seed(seed))
+
+
+def model_of(name: str, field_vectors: torch.Tensor, options: LlactrOptions | None = None) -> CTRModel:
+    torch.manual_seed(1)
+    backbone = build_backbone(name, Shape(K, WIDTH, (None,) * K), {})
+    embedding = FeatureEmbedding(V, WIDTH, torch.arange(K), BACKBONES[name].first_order)
+    torch.nn.init.normal_(embedding.table, std=0.5, generator=torch.Generator().manual_seed(2))
+    return CTRModel(embedding, backbone, Llactr(field_vectors, WIDTH, options or LlactrOptions())).eval()
+
+
+def ids(rows: int = 6, seed: int = 3) -> torch.Tensor:
+    return torch.randint(0, V, (rows, K), generator=torch.Generator().manual_seed(seed))
+
+
+def test_fre_is_the_mean_kl_divergence() -> None:
+    torch.manual_seed(0)
+    fre = FRE(vectors(), WIDTH)
+    v = torch.randn(3, K, WIDTH)
+    h, w = vectors().numpy().astype(np.float64), fre.projection.weight.detach().numpy().astype(np.float64)
+    expected = 0.0
+    for b in range(3):
+        for k in range(K):
+            p = np.exp(w @ h[k])
+            q = np.exp(v[b, k].numpy().astype(np.float64))
+            p, q = p / p.sum(), q / q.sum()
+            expected += sum(p[i] * np.log(p[i] / q[i]) for i in range(WIDTH)) / (3 * K)
+    assert fre(v).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_fie_is_one_function_of_the_two_field_vectors() -> None:
+    torch.manual_seed(0)
+    h = vectors()
+    h[3], h[4] = h[1], h[2]
+    g = FIE(h, rank=6)()
+    torch.testing.assert_close(g, g.T)
+    assert torch.equal(torch.diag(g), torch.zeros(K))
+    assert g[1, 2].item() == pytest.approx(g[3, 4].item(), rel=1e-5), "equal vectors must give equal weights"
+
+
+def test_pair_logit_is_the_sum_over_pairs() -> None:
+    v = torch.randn(3, K, WIDTH, dtype=torch.float64)
+    g = torch.randn(K, K, dtype=torch.float64)
+    g = g + g.T
+    g.fill_diagonal_(0)
+    expected = [sum(g[i, j] * (v[b, i] @ v[b, j]) for i in range(K) for j in range(i + 1, K)).item() for b in range(3)]
+    assert pair_logit(v, g).tolist() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", sorted(BACKBONES))
+def test_both_heads_receive_gradient_and_change(name: str) -> None:
+    model = model_of(name, vectors()).train()
+    llactr = model.enhancer
+    assert isinstance(llactr, Llactr)
+    assert llactr.fre is not None
+    assert llactr.fie is not None
+    before = [llactr.fre.projection.weight.clone(), llactr.fie.projection.weight.clone()]
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    logit, v = model(ids(), None)
+    loss = torch.nn.functional.binary_cross_entropy_with_logits(logit, torch.tensor([0.0, 1, 0, 1, 1, 0]))
+    (loss + llactr.loss(v)).backward()
+    for head in (llactr.fre, llactr.fie):
+        assert head.projection.weight.grad is not None
+        assert head.projection.weight.grad.abs().max() > 0
+    optimizer.step()
+    for old, head in zip(before, (llactr.fre, llactr.fie), strict=True):
+        assert not torch.equal(old, head.projection.weight)
+
+
+@pytest.mark.parametrize("name", sorted(BACKBONES))
+def test_fie_depends_on_the_features_and_on_the_order_of_fields(name: str) -> None:
+    with torch.no_grad():
+        plain = model_of(name, vectors(), LlactrOptions(fie_weight=0))
+        model = model_of(name, vectors())
+        model.backbone.load_state_dict(plain.backbone.state_dict())
+        term = model(ids(), None)[0] - plain(ids(), None)[0]
+        assert term.std() > 1e-3, "the FIE term must differ between rows"
+        assert isinstance(model.enhancer, Llactr)
+        assert model.enhancer.fie is not None
+        permuted = model_of(name, vectors()[torch.tensor([1, 2, 3, 4, 0])])
+        assert (permuted(ids(), None)[0] - model(ids(), None)[0]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("name", sorted(BACKBONES))
+def test_folded_into_constants_it_scores_the_same(name: str) -> None:
+    model = model_of(name, vectors())
+    graph = ServingGraph(model).eval()
+    assert not any("projection" in key and "enhancer" in key for key in graph.state_dict())
+    with torch.no_grad():
+        rows = model.embedding.table[ids()]
+        torch.testing.assert_close(graph(rows), model(ids(), None)[0])
+
+
+def test_a_part_of_strength_zero_is_not_built() -> None:
+    llactr = Llactr(vectors(), WIDTH, LlactrOptions(fre_weight=0, fie_weight=0))
+    assert list(llactr.parameters()) == []
+    assert llactr.pair_weights(K) is None
+    assert llactr.loss(torch.randn(2, K, WIDTH)).item() == 0

@@ -1,0 +1,115 @@
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import SHOP, shop_rows
+
+from llactr_core.bundle import Bundle
+from llactr_core.errors import BundleError, RowError
+from llactr_core.scorer import RowReport, Scorer
+
+
+@pytest.fixture(scope="module")
+def scorer(shop_bundle: Bundle) -> Scorer:
+    return Scorer.load(shop_bundle.path)
+
+
+@pytest.fixture
+def copy(shop_bundle: Bundle, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(shop_bundle.path, tmp_path / "copy"))
+
+
+def test_rows_columns_and_arrow_score_alike(scorer: Scorer) -> None:
+    table = shop_rows(3000, 9)
+    scores = scorer.score(table)
+    assert scores.shape == (3000,)
+    assert scores.std() > 0.05
+    np.testing.assert_allclose(scorer.score(table.to_pylist()), scores, atol=1e-6, rtol=0)
+    np.testing.assert_allclose(scorer.score(table.to_pydict()), scores, atol=1e-6, rtol=0)
+    one_by_one = [scorer.score([row])[0] for row in table.to_pylist()[:50]]
+    np.testing.assert_allclose(one_by_one, scores[:50], atol=1e-6, rtol=0)
+
+
+def test_what_a_row_lacks_or_adds_is_scored_and_reported(scorer: Scorer) -> None:
+    rows = [
+        {"user": 1, "colour": "red", "price": 3, "tags": "new"},
+        {"user": None, "colour": "mauve", "price": "a lot", "size": "XL"},
+        {},
+    ]
+    scores, reports = scorer.score_detailed(rows)
+    assert ((scores > 0) & (scores < 1)).all()
+    assert reports == [
+        RowReport((), (), ()),
+        RowReport(("user", "tags"), ("colour", "price"), ("size",)),
+        RowReport(SHOP.columns, (), ()),
+    ]
+    assert scorer.score_detailed({"size": [1, 2]})[1] == [RowReport(SHOP.columns, (), ("size",))] * 2
+
+
+def test_no_rows_give_no_scores(scorer: Scorer) -> None:
+    assert scorer.score([]).shape == (0,)
+    assert scorer.score({}).shape == (0,)
+
+
+def test_bad_rows_are_named(scorer: Scorer) -> None:
+    with pytest.raises(RowError) as error:
+        scorer.score([{"user": 1}, {"user": {"id": 1}}])
+    assert (error.value.row, error.value.field) == (1, "user")
+
+
+def test_a_changed_file_is_refused(copy: Path) -> None:
+    for name in Bundle.open(copy).manifest["files"]:  # type: ignore[attr-defined]
+        path = copy / name
+        content = path.read_bytes()
+        path.write_bytes(content[:-1])
+        with pytest.raises(BundleError, match=name):
+            Scorer.load(copy)
+        path.unlink()
+        with pytest.raises(BundleError, match=f"lacks {name}"):
+            Scorer.load(copy)
+        path.write_bytes(content)
+    Scorer.load(copy)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"format": "other"}, "not that of a LLaCTR bundle"),
+        ({"format_version": 2}, "format version 2"),
+        ({"options": {}}, "was changed after it was written"),
+        ({"files": None}, "lists no files"),
+    ],
+)
+def test_a_changed_manifest_is_refused(copy: Path, change: dict[str, object], said: str) -> None:
+    manifest = json.loads((copy / "manifest.json").read_text())
+    (copy / "manifest.json").write_text(json.dumps(manifest | change))
+    with pytest.raises(BundleError, match=said):
+        Scorer.load(copy)
+
+
+def test_a_foreign_directory_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="is no bundle"):
+        Scorer.load(tmp_path)
+    (tmp_path / "manifest.json").write_text("{half")
+    with pytest.raises(BundleError, match="cannot read"):
+        Scorer.load(tmp_path)
+
+
+def test_golden_rows_that_score_differently_are_refused(shop_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llactr_core.scorer.ROWS_AT_ONCE", 4)
+    Scorer.load(shop_bundle.path)
+    monkeypatch.setattr(Scorer, "_look_up", lambda self, ids, weights: self._table[ids[:, :4]] * 0)
+    with pytest.raises(BundleError, match="golden rows"):
+        Scorer.load(shop_bundle.path)
+
+
+def test_scoring_imports_neither_torch_nor_transformers() -> None:
+    code = (
+        "import sys, llactr_core, llactr_core.bundle, llactr_core.scorer, llactr_core.data.encoding;"
+        "print([m for m in ('torch', 'transformers', 'peft', 'fastapi', 'sqlalchemy', 'redis') if m in sys.modules])"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
