@@ -176,4 +176,3 @@ def _numbers(array: pa.Array) -> pa.Array:
 def _divided(array: pa.Array, unit: int) -> pa.Array:
     values = array.fill_null(0).to_numpy(zero_copy_only=False)
     return pa.array(values // unit, pa.int64(), mask=array.is_null().to_numpy(zero_copy_only=False))
-

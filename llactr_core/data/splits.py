@@ -86,7 +86,7 @@ def part_of_rows(first: int, count: int, seed: int = SEED) -> np.ndarray[Any, np
     """The part of each of `count` rows from position `first` on: int8 [count], 0 train, 1 valid, 2 test."""
     positions = np.arange(first, first + count, dtype=np.uint64)
     block, place = positions // np.uint64(_BLOCK), positions % np.uint64(_BLOCK)
-    words = _mixed(block + np.uint64(seed) * _MIX[0])
+    words = _mixed(block + _mixed(np.array([seed], np.uint64)))
     valid = words % np.uint64(_BLOCK)
     step = np.uint64(1) + (words >> np.uint64(32)) % np.uint64(_BLOCK - 1)
     test = (valid + step) % np.uint64(_BLOCK)

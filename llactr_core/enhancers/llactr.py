@@ -64,7 +64,7 @@ class FIE(nn.Module):
     def forward(self) -> Tensor:
         """g for all pairs, symmetric [K, K] with a zero diagonal."""
         h = self.projection(self.vectors)  # [K, r]
-        g = h @ h.T / math.sqrt(h.shape[1])  # [K, K]
+        g: Tensor = h @ h.T / math.sqrt(h.shape[1])  # [K, K]
         return g - torch.diag(torch.diag(g))
 
 

@@ -48,7 +48,7 @@ def gauc(labels: npt.ArrayLike, scores: npt.ArrayLike, groups: npt.ArrayLike) ->
         if not math.isnan(value):
             total += value * (end - start)
             weight += end - start
-    return total / weight if weight else math.nan
+    return float(total / weight) if weight else math.nan
 
 
 def relative_improvement(value: float, base: float) -> float:

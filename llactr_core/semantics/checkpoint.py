@@ -40,7 +40,10 @@ def checkpoint_path(directory: Path, recipe: str) -> Path:
 def save_state(path: Path, state: State, recipe: str) -> None:
     """Write tensors and facts to one file, atomically: a kill leaves the epoch before."""
     groups = {"adapter": state.adapter, "best": state.best, "moments": state.moments}
-    tensors = {f"{group}|{name}": value for group, part in groups.items() for name, value in part.items()}
+    # Copies, because safetensors refuses tensors that share memory, as the last and the best epoch may.
+    tensors = {
+        f"{group}|{name}": value.clone().contiguous() for group, part in groups.items() for name, value in part.items()
+    }
     facts = {
         "epoch": state.epoch,
         "best_epoch": state.best_epoch,
@@ -49,7 +52,7 @@ def save_state(path: Path, state: State, recipe: str) -> None:
         "tokens": state.tokens,
     }
     metadata = {"format": FORMAT, "recipe": recipe, "facts": json.dumps(facts)}
-    write_atomic(path, save_tensors({name: value.contiguous() for name, value in tensors.items()}, metadata=metadata))
+    write_atomic(path, save_tensors(tensors, metadata=metadata))
 
 
 def load_state(path: Path, recipe: str) -> State | None:
@@ -62,16 +65,18 @@ def load_state(path: Path, recipe: str) -> State | None:
             if metadata.get("format") != FORMAT or metadata.get("recipe") != recipe:
                 _log.warning("the checkpoint %s belongs to another tuning; tuning begins anew", path.name)
                 return None
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+            tensors = {name: file.get_tensor(name) for name in list(file.keys())}
         facts = json.loads(metadata["facts"])
     except (OSError, SafetensorError, ValueError, KeyError) as error:
         _log.warning("the checkpoint %s cannot be read (%s); tuning begins anew", path.name, error)
         return None
-    groups: dict[str, dict[str, Tensor]] = {"adapter": {}, "best": {}, "moments": {}}
-    for name, value in tensors.items():
-        group, _, rest = name.partition("|")
-        groups[group][rest] = value
-    return State(**groups, **facts)
+    return State(
+        adapter=_group(tensors, "adapter"), best=_group(tensors, "best"), moments=_group(tensors, "moments"), **facts
+    )
+
+
+def _group(tensors: dict[str, Tensor], group: str) -> dict[str, Tensor]:
+    return {name.removeprefix(f"{group}|"): value for name, value in tensors.items() if name.startswith(f"{group}|")}
 
 
 def read_moments(optimizer: torch.optim.Optimizer, parameters: dict[str, nn.Parameter]) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn import functional
 
@@ -191,7 +192,7 @@ def choose_device(name: str) -> torch.device:
 def has_bfloat16(device: torch.device) -> bool:
     """Whether the hardware multiplies bfloat16 natively; elsewhere it is slower than float32."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     facts = Path("/proc/cpuinfo")
     flags = facts.read_text(encoding="utf-8", errors="replace").split() if facts.is_file() else []
     return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(flags)
@@ -201,11 +202,13 @@ def _load_files(path: Path, *, causal_head: bool, eager: bool) -> tuple[Any, Any
     from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
 
-    bars = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
+    loading: Any = logging  # untyped
+    bars = loading.is_progress_bar_enabled()
+    loading.disable_progress_bar()
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
-        network = (AutoModelForCausalLM if causal_head else AutoModel).from_pretrained(
+        family: Any = AutoModelForCausalLM if causal_head else AutoModel
+        network, facts = family.from_pretrained(
             path,
             local_files_only=True,
             trust_remote_code=False,
@@ -213,10 +216,15 @@ def _load_files(path: Path, *, causal_head: bool, eager: bool) -> tuple[Any, Any
             dtype=torch.float32,
             # On CPUs plain attention is twice as fast as the fused one in bfloat16, and no slower in float32.
             attn_implementation="eager" if eager else None,
+            output_loading_info=True,
         )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ArtifactError(f"cannot load the language model {path.name!r}: {error}") from error
     finally:
         if bars:
-            logging.enable_progress_bar()
+            loading.enable_progress_bar()
+    # Weights that are not in the file would be random; only the pooler, which nothing here reads, may be missing.
+    missing = sorted(name for name in facts["missing_keys"] if "pooler" not in name)
+    if missing:
+        raise ArtifactError(f"the language model {path.name!r} lacks the weights {', '.join(missing[:5])}")
     return network, tokenizer

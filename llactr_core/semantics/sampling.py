@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from llactr_core.data.canonical import canonical
+from llactr_core.data.canonical import canonical, canonical_array
 from llactr_core.data.parts import part_values
 from llactr_core.errors import SchemaError
 from llactr_core.schema import Field, Kind, Schema
@@ -95,22 +95,10 @@ def _values(field: Field, batch: pa.RecordBatch) -> Iterable[str]:
     column = batch.column(field.column)
     if field.part is not None:
         column = part_values(field, column)
-    if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
+    if pa.types.is_list(column.type) or pa.types.is_large_list(column.type) or pa.types.is_fixed_size_list(column.type):
         column = pc.list_flatten(column)
-    texts = (text for text in map(canonical, _distinct(column)) if text is not None)
+    texts = [text for text in canonical_array(column).unique().to_pylist() if text is not None]
     if field.kind is not Kind.MULTI_VALUED:
         return texts
     parts = (canonical(part.strip()) for text in texts for part in text.split(field.separator))
     return (part for part in parts if part is not None)
-
-
-def _distinct(column: pa.Array) -> Iterable[object]:
-    if pa.types.is_float32(column.type) or pa.types.is_float16(column.type):
-        # As numpy scalars they keep their width: 0.1 stays "0.1", not the float64 next to it.
-        narrow: Iterable[object] = pc.unique(column).drop_null().to_numpy(zero_copy_only=False)
-        return narrow
-    try:
-        found: Iterable[object] = pc.unique(column).to_pylist()
-    except pa.ArrowNotImplementedError:
-        found = column.to_pylist()
-    return found

@@ -1,7 +1,6 @@
 """SSFT: the language model is tuned until a value's prompt lands on its field (LLaCTR, arXiv 2505.14057)."""
 
 import math
-import resource
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,8 +17,9 @@ from llactr_core.semantics.adapter import add_adapter, lora_parameters, read_ada
 from llactr_core.semantics.checkpoint import State, load_state, read_moments, save_state, write_moments
 from llactr_core.semantics.encoder import TextEncoder, Tokens, has_bfloat16
 from llactr_core.semantics.examples import Example, build_examples, epoch_order, split_examples
-from llactr_core.semantics.loss import Evaluation, Task
+from llactr_core.semantics.loss import Task
 from llactr_core.semantics.options import SsftOptions
+from llactr_core.semantics.report import history_entry, merit, tuning_metrics
 from llactr_core.semantics.template import candidates
 
 STAGE = "tune fields"
@@ -60,14 +60,15 @@ def tune(
         encoder.require_head()
     data = _prepare(encoder, schema, samples, options)
     targets = add_adapter(encoder, options)
-    precision = options.precision
-    encoder.bfloat16 = precision == "bfloat16" or (precision == "auto" and has_bfloat16(encoder.device))
+    encoder.bfloat16 = options.precision == "bfloat16" or (options.precision == "auto" and has_bfloat16(encoder.device))
+    precision = "bfloat16" if encoder.bfloat16 else "float32"
     try:
         state = _Run(encoder, data, options, progress, checkpoint, recipe).complete()
         write_adapter(encoder.model, state.best)
     finally:
         encoder.bfloat16 = False
-    return Tuned(state.best, targets, _metrics(state, data, schema, precision, encoder))
+    metrics = tuning_metrics(state, schema.names, len(data.train), data.held_out, encoder.device)
+    return Tuned(state.best, targets, {**metrics, "precision": precision})
 
 
 @dataclass(frozen=True)
@@ -88,9 +89,7 @@ class _Data:
         return len(self.task.fields)
 
 
-def _prepare(
-    encoder: TextEncoder, schema: Schema, samples: Mapping[str, Sequence[str]], options: SsftOptions
-) -> _Data:
+def _prepare(encoder: TextEncoder, schema: Schema, samples: Mapping[str, Sequence[str]], options: SsftOptions) -> _Data:
     names = candidates(schema)
     examples = build_examples(samples, schema.names, options.max_chars)
     if not examples:
@@ -106,9 +105,7 @@ def _prepare(
     return _Data(task, train, rows[: len(train)], judged, rows[len(train) :], len(held_out), steps)
 
 
-def _prompts(
-    encoder: TextEncoder, examples: Sequence[Example], names: tuple[str, ...], max_chars: int
-) -> list[Tokens]:
+def _prompts(encoder: TextEncoder, examples: Sequence[Example], names: tuple[str, ...], max_chars: int) -> list[Tokens]:
     return encoder.tokenize([encoder.template.prompt(example.value, names, max_chars) for example in examples])
 
 
@@ -154,7 +151,7 @@ class _Run:
         began = time.monotonic()
         self.progress(Progress(STAGE, 0.0, 0))
         adapter = read_adapter(self.encoder.model)
-        entry = _entry(0, None, self.data.task.evaluate(self.data.judged_rows, self.data.judged))
+        entry = history_entry(0, None, self.data.task.evaluate(self.data.judged_rows, self.data.judged))
         state = State(0, adapter, adapter, 0, [entry], seconds=time.monotonic() - began)
         return self._saved(state)
 
@@ -170,9 +167,9 @@ class _Run:
             tokens += sum(len(data.train_rows[i]) for i in batch)
             self._report(step + 1, loss)
         evaluation = data.task.evaluate(data.judged_rows, data.judged)
-        entry = _entry(epoch + 1, losses / len(order), evaluation)
+        entry = history_entry(epoch + 1, losses / len(order), evaluation)
         adapter = read_adapter(self.encoder.model)
-        better = _merit(entry) > _merit(state.history[state.best_epoch])
+        better = merit(entry) > merit(state.history[state.best_epoch])
         return self._saved(
             replace(
                 state,
@@ -207,51 +204,3 @@ class _Run:
         if self.checkpoint:
             save_state(self.checkpoint, state, self.recipe)
         return state
-
-
-def _entry(epoch: int, train_loss: float | None, evaluation: Evaluation) -> dict[str, Any]:
-    return {
-        "epoch": epoch,
-        "train_loss": train_loss,
-        "held_out_loss": evaluation.loss,
-        "held_out_accuracy": evaluation.accuracy,
-        "held_out_balanced_accuracy": evaluation.balanced_accuracy,
-        "confusion": evaluation.confusion,
-    }
-
-
-def _merit(entry: Mapping[str, Any]) -> tuple[float, float]:
-    return entry["held_out_accuracy"], -entry["held_out_loss"]
-
-
-def _metrics(state: State, data: _Data, schema: Schema, precision: str, encoder: TextEncoder) -> dict[str, Any]:
-    before, best = state.history[0], state.history[state.best_epoch]
-    return {
-        "held_out_accuracy_before": before["held_out_accuracy"],
-        "held_out_accuracy": best["held_out_accuracy"],
-        "held_out_balanced_accuracy_before": before["held_out_balanced_accuracy"],
-        "held_out_balanced_accuracy": best["held_out_balanced_accuracy"],
-        "held_out_loss_before": before["held_out_loss"],
-        "held_out_loss": best["held_out_loss"],
-        "best_epoch": state.best_epoch,
-        "epochs": [{key: value for key, value in entry.items() if key != "confusion"} for entry in state.history],
-        "confusion": {"fields": list(schema.names), "counts": best["confusion"]},
-        "judged_on": "held-out values" if data.held_out else "training values",
-        "train_values": len(data.train),
-        "held_out_values": data.held_out,
-        "parameters": sum(value.numel() for value in state.best.values()),
-        "seconds": round(state.seconds, 3),
-        "tokens_per_second": round(state.tokens / max(state.seconds, 1e-9), 1),
-        "peak_memory_mib": _peak_memory_mib(encoder.device),
-        "device": encoder.device.type,
-        "precision": "bfloat16" if precision == "bfloat16" or (
-            precision == "auto" and has_bfloat16(encoder.device)
-        ) else "float32",
-    }
-
-
-def _peak_memory_mib(device: torch.device) -> float:
-    """Of the GPU's allocator, or of the whole process on a CPU."""
-    if device.type == "cuda":
-        return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)

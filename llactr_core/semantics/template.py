@@ -11,9 +11,8 @@ from llactr_core.schema import Schema, humanise
 from llactr_core.semantics.weights import read_config
 
 Pooling = Literal["mean", "cls", "last"]
-_ENCODERS = frozenset(
-    "albert bert camembert deberta deberta-v2 distilbert electra mpnet modernbert roberta xlm-roberta".split()
-)
+_BERT_LIKE = ("albert", "bert", "camembert", "distilbert", "electra", "modernbert", "mpnet", "roberta", "xlm-roberta")
+_ENCODERS = frozenset({*_BERT_LIKE, "deberta", "deberta-v2"})
 _CAUSAL_HEADS = ("ForCausalLM", "LMHeadModel")
 _MAX_TOKENS = 512
 

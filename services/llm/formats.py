@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pyarrow as pa
 from starlette.exceptions import HTTPException
 
+from services.llm.plain import plain
 from services.llm.store import Published
 
 JSON = "application/json"
@@ -15,7 +16,7 @@ SAFETENSORS = "application/x-safetensors"
 
 def as_json(published: Published, schema: str) -> bytes:
     """A JSON object; the decimals of the vectors read back, as float32, to the same bits."""
-    return json.dumps({"schema": schema, **published.table.to_json()}, allow_nan=False, ensure_ascii=False).encode()
+    return json.dumps(plain({"schema": schema, **published.table.to_json()}), allow_nan=False).encode()
 
 
 def as_arrow(published: Published, schema: str) -> bytes:
@@ -27,8 +28,8 @@ def as_arrow(published: Published, schema: str) -> bytes:
         "version": table.version,
         "model": table.model,
         "recipe": table.recipe,
-        "provenance": json.dumps(dict(table.provenance)),
-        "metrics": json.dumps(dict(table.metrics)),
+        "provenance": json.dumps(plain(dict(table.provenance))),
+        "metrics": json.dumps(plain(dict(table.metrics))),
     }
     rows = pa.table({"field": pa.array(table.fields, pa.string()), "vector": vectors}).replace_schema_metadata(facts)
     sink = pa.BufferOutputStream()

@@ -1,15 +1,16 @@
 """The job `refresh`: sample, tune, embed, publish. Killed in the middle, it goes on from what its folder holds."""
 
 import json
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 from typing import Any
+
+import pyarrow as pa
 
 from llactr_core.data.splits import open_dataset
 from llactr_core.progress import Progress
 from llactr_core.semantics.files import write_atomic
 from llactr_core.semantics.recipe import recipe_of
 from llactr_core.semantics.sampling import draw_samples
-from llactr_core.semantics.weights import resolve_model
 from services.llm.request import RefreshPayload
 from services.llm.settings import LlmSettings
 from services.llm.store import CURRENT, Origin, TableInfo, TableStore
@@ -50,8 +51,40 @@ def _samples(context: JobContext, payload: RefreshPayload, settings: LlmSettings
     path = resolve_dataset(payload.dataset, settings.data_roots)
     source = open_dataset(path).train
     schema = payload.content
-    columns = [name for name in source.columns if name in schema.columns]
-    batches = _watched(context, source.batches(columns))
+    batches = _watched(context, source.batches(schema.columns))
     samples = draw_samples(schema, batches, payload.ssft.sam_num, payload.ssft.seed)
-    write_atomic(kept, json.dumps(samples, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    write_atomic(kept, json.dumps(samples).encode())
     return samples
+
+
+def _watched(context: JobContext, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        context.check()
+        yield batch
+
+
+def _build(
+    context: JobContext, payload: RefreshPayload, samples: dict[str, list[str]], tables: TableStore
+) -> TableInfo:
+    context.report(Progress("load model", 0.0))
+    # Only here: a worker that waits for work has not loaded torch, and the API process never does.
+    from llactr_core.semantics.build import build_field_table
+
+    adapter = context.directory / "adapter"
+    table = build_field_table(
+        payload.content,
+        samples,
+        payload.model,
+        payload.ssft,
+        progress=context.report,
+        checkpoint_dir=context.directory / "checkpoints",
+        adapter_dir=adapter,
+    )
+    context.report(Progress("publish", 1.0))
+    origin = Origin(
+        schema=payload.content.name,
+        fingerprint=payload.content.semantic_fingerprint,
+        model=payload.model,
+        job_id=context.job.id,
+    )
+    return tables.publish(table, origin, adapter if adapter.is_dir() else None)

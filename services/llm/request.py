@@ -4,7 +4,17 @@ import hashlib
 import json
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    model_validator,
+)
 
 from llactr_core.data.canonical import canonical
 from llactr_core.errors import DataError, OptionError
@@ -19,7 +29,7 @@ from services.shared.datasets import resolve_dataset
 KIND = "refresh"
 Value = StrictStr | StrictBool | StrictInt | StrictFloat | None
 
-EXAMPLE = {
+EXAMPLE: dict[str, JsonValue] = {
     "samples": {"user_gender": ["F", "M"], "movie_genre": ["Comedy", "Drama", "Film-Noir"]},
     "ssft": {"epochs": 3, "seed": 1},
 }
@@ -95,9 +105,7 @@ def payload_of(request: RefreshRequest, schema: Schema, settings: LlmSettings) -
     return RefreshPayload(content=schema, samples=samples, dataset=dataset, model=model, ssft=request.ssft)
 
 
-def _checked(
-    given: dict[str, list[Value]], schema: Schema, ssft: SsftOptions, most: int
-) -> dict[str, list[str]]:
+def _checked(given: dict[str, list[Value]], schema: Schema, ssft: SsftOptions, most: int) -> dict[str, list[str]]:
     texts: dict[str, list[str]] = {}
     for name, values in given.items():
         if len(values) > most:

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from llactr_core.errors import ArtifactError, NotFoundError, OptionError
 from llactr_core.semantics.files import write_atomic
 from llactr_core.semantics.table import FieldTable
+from services.llm.plain import plain
 from services.llm.settings import LlmSettings
 from services.llm.tables import FieldTableRow, TableAliasRow
 from services.shared.storage import Storage
@@ -32,7 +33,7 @@ class TableInfo:
     recipe: str
     fingerprint: str
     model: str
-    model_path: str
+    model_name: str
     field_count: int
     width: int
     file_digest: str
@@ -54,11 +55,11 @@ class Published:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a table that is to be published comes from."""
+    """Where a table that is to be published comes from; `model` is the name that the model is loaded by."""
 
     schema: str
     fingerprint: str
-    model_path: str
+    model: str
     job_id: str | None
 
 
@@ -237,13 +238,13 @@ def _new_row(session: Session, table: FieldTable, origin: Origin) -> FieldTableR
         recipe=table.recipe,
         fingerprint=origin.fingerprint,
         model=table.model,
-        model_path=origin.model_path,
+        model_name=origin.model,
         field_count=table.vectors.shape[0],
         width=table.vectors.shape[1],
         file_digest="",
         parent=_target(session, origin.schema, CURRENT),
         job_id=origin.job_id,
-        metrics=dict(table.metrics),
+        metrics=plain(dict(table.metrics)),
         created_at=time.time(),
     )
 
@@ -287,7 +288,7 @@ def _info(session: Session, row: FieldTableRow) -> TableInfo:
         recipe=row.recipe,
         fingerprint=row.fingerprint,
         model=row.model,
-        model_path=row.model_path,
+        model_name=row.model_name,
         field_count=row.field_count,
         width=row.width,
         file_digest=row.file_digest,

@@ -32,7 +32,7 @@ class FieldTableRow(Base):
     recipe: Mapped[str] = mapped_column(String(64))
     fingerprint: Mapped[str] = mapped_column(String(64))
     model: Mapped[str] = mapped_column(Text)
-    model_path: Mapped[str] = mapped_column(Text)
+    model_name: Mapped[str] = mapped_column(Text)
     field_count: Mapped[int] = mapped_column(Integer)
     width: Mapped[int] = mapped_column(Integer)
     file_digest: Mapped[str] = mapped_column(String(64))

@@ -22,6 +22,8 @@ CODES = {
     413: "too-large",
     415: "unsupported-media-type",
 }
+# RFC 9110's words; older Pythons have older ones.
+TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
 RETRY_AFTER_S = 1
 
 logger = logging.getLogger(__name__)
@@ -57,7 +59,7 @@ def describe(status: int, code: str, detail: str, row: int | None = None, field:
     """A problem as plain data; `row` and `field` only where they apply."""
     content: dict[str, Any] = {
         "type": f"urn:llactr:error:{code}",
-        "title": HTTPStatus(status).phrase,
+        "title": title_of(status),
         "status": status,
         "detail": detail,
         "code": code,
@@ -67,6 +69,11 @@ def describe(status: int, code: str, detail: str, row: int | None = None, field:
     if field is not None:
         content["field"] = field
     return content
+
+
+def title_of(status: int) -> str:
+    """The HTTP status in words."""
+    return TITLES.get(status) or HTTPStatus(status).phrase
 
 
 def problem_of(error: LlactrError) -> dict[str, Any]:
@@ -83,7 +90,7 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The `responses=` of a route: these statuses answer with a problem."""
     return {
         status: {
-            "description": HTTPStatus(status).phrase,
+            "description": title_of(status),
             "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
         }
         for status in statuses

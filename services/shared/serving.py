@@ -29,18 +29,18 @@ def bind(host: str, port: int) -> socket.socket:
     Raises:
         OptionError: the port is taken, or the address is not this machine's.
     """
+    listener = None
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-        # The bind alone passes while another listener has the port with SO_REUSEADDR in some states; listening decides.
-        listener.listen(BACKLOG)
+        listener.listen(BACKLOG)  # now, not later: two that have bound the port would both believe it theirs
     except OSError as error:
+        if listener is not None:
+            listener.close()
         reason = error.strerror or str(error)
-        raise OptionError(
-            f"cannot listen on {host}:{port}: {reason}; choose another port or end what uses it"
-        ) from None
+        raise OptionError(f"cannot listen on {host}:{port}: {reason}; give another port or end what uses it") from None
     return listener
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SHOP, shop_rows
+from shop import SHOP, shop_rows
 
 from llactr_core.bundle import Bundle
 from llactr_core.errors import BundleError, RowError

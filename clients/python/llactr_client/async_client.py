@@ -213,19 +213,19 @@ class AsyncClient:
 
     # -- both -----------------------------------------------------------------------------------------------------
 
-    async def jobs(self, service: Service) -> tuple[Job, ...]:
+    async def jobs(self, service: Service = "ctr") -> tuple[Job, ...]:
         """The latest jobs of a service."""
         return await self.send(ctr_calls.jobs(service))
 
-    async def job(self, job_id: str, service: Service) -> Job:
+    async def job(self, job_id: str, service: Service = "ctr") -> Job:
         """One job."""
         return await self.send(ctr_calls.job(service, job_id))
 
-    async def cancel_job(self, job_id: str, service: Service) -> Job:
+    async def cancel_job(self, job_id: str, service: Service = "ctr") -> Job:
         """Ask for the end of a job; what it has published stays."""
         return await self.send(ctr_calls.cancel_job(service, job_id))
 
-    async def job_events(self, job_id: str, service: Service) -> AsyncIterator[Job]:
+    async def job_events(self, job_id: str, service: Service = "ctr") -> AsyncIterator[Job]:
         """The job after each of its changes, from one open connection, until it ends."""
         call = ctr_calls.job_events(service, job_id)
         headers = Exchange(call, self._key, self._retry, self._cache).headers

@@ -212,19 +212,19 @@ class Client:
 
     # -- both -----------------------------------------------------------------------------------------------------
 
-    def jobs(self, service: Service) -> tuple[Job, ...]:
+    def jobs(self, service: Service = "ctr") -> tuple[Job, ...]:
         """The latest jobs of a service."""
         return self.send(ctr_calls.jobs(service))
 
-    def job(self, job_id: str, service: Service) -> Job:
+    def job(self, job_id: str, service: Service = "ctr") -> Job:
         """One job."""
         return self.send(ctr_calls.job(service, job_id))
 
-    def cancel_job(self, job_id: str, service: Service) -> Job:
+    def cancel_job(self, job_id: str, service: Service = "ctr") -> Job:
         """Ask for the end of a job; what it has published stays."""
         return self.send(ctr_calls.cancel_job(service, job_id))
 
-    def job_events(self, job_id: str, service: Service) -> Iterator[Job]:
+    def job_events(self, job_id: str, service: Service = "ctr") -> Iterator[Job]:
         """The job after each of its changes, from one open connection, until it ends."""
         call = ctr_calls.job_events(service, job_id)
         headers = Exchange(call, self._key, self._retry, self._cache).headers

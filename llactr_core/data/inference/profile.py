@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,7 @@ from llactr_core.schema import humanise
 
 MOST_DISTINCT = 200_000
 KEPT_VALUES = 20_000
+KEPT_UNIQUES = 2_000
 NO_NUMBER = frozenset({"?", "-", "na", "n/a", "nan", "null", "none", "inf", "-inf", "infinity", "-infinity", "unknown"})
 _INTEGER = re.compile(r"[+-]?(0|[1-9][0-9]*)(\.0+)?")
 _CODE = re.compile(r"0[0-9]+")
@@ -31,17 +33,23 @@ class Separated:
     reuse: float  # how many distinct values an item occurs in, on average
     items: int  # distinct items
     length: float  # mean characters of an item
+    wandering: float  # of the items in several values, the share found at more than one place of the list
 
 
 @dataclass(frozen=True)
 class Profile:
-    """One column: `distinct` is at most 200,001; `values` are up to 20,000 present values spread evenly, in order."""
+    """One column, as far as it was read.
+
+    `distinct` values were met in the first `counted` present ones, after which (past 200,000) counting stopped;
+    `values` are up to 20,000 present ones, spread evenly, in order.
+    """
 
     name: str
     type: pa.DataType
     rows: int
     missing: int
     distinct: int
+    counted: int
     values: tuple[str, ...]
 
     @property
@@ -61,13 +69,14 @@ class Profile:
 
     @cached_property
     def uniques(self) -> tuple[str, ...]:
-        """The distinct ones of `values`, in order of first appearance."""
-        return tuple(dict.fromkeys(self.values))
+        """Up to 2,000 distinct ones of `values`, spread evenly, in order of first appearance."""
+        found = tuple(dict.fromkeys(self.values))
+        return found[:: -(-len(found) // KEPT_UNIQUES) or 1]
 
     @property
     def nearly_unique(self) -> bool:
         """Practically every row has a value of its own (told only from 100 rows on)."""
-        return self.present >= 100 and self.distinct > min(0.999 * self.present, MOST_DISTINCT)
+        return self.present >= 100 and self.distinct > 0.999 * self.counted
 
     @cached_property
     def numbers(self) -> tuple[float, ...] | None:
@@ -87,7 +96,7 @@ class Profile:
     @cached_property
     def integral(self) -> bool:
         """All numbers are whole."""
-        return all(_INTEGER.fullmatch(value) or value.lower() in NO_NUMBER for value in self.uniques)
+        return all(_INTEGER.fullmatch(value) or value.lower() in NO_NUMBER for value in self.values)
 
     @property
     def rising(self) -> float:
@@ -126,12 +135,18 @@ class Profile:
         """How the distinct values look when split at `separator`."""
         lists = [[item.strip() for item in value.split(separator) if item.strip()] for value in self.uniques]
         items = [item for found in lists for item in set(found)]
-        distinct = len(set(items))
+        counts = Counter(items)
+        places: dict[str, set[int]] = defaultdict(set)
+        for found in lists:
+            for place, item in enumerate(found):
+                places[item].add(place)
+        repeated = tuple(item for item, count in counts.items() if count > 1)
         return Separated(
             share=_share(self.uniques, lambda value: separator in value),
-            reuse=len(items) / max(distinct, 1),
-            items=distinct,
+            reuse=len(items) / max(len(counts), 1),
+            items=len(counts),
             length=sum(map(len, items)) / max(len(items), 1),
+            wandering=_share(repeated, lambda item: len(places[item]) > 1),
         )
 
 
@@ -140,7 +155,7 @@ class Profiler:
 
     def __init__(self, name: str, kind: pa.DataType) -> None:
         self.name, self.type = name, kind
-        self.rows = self.missing = self.position = 0
+        self.rows = self.missing = self.position = self.counted = 0
         self.stride = 1
         self.seen: set[int] = set()
         self.values: list[str] = []
@@ -157,18 +172,13 @@ class Profiler:
             self.missing += texts.null_count
         present = texts.drop_null()
         if len(self.seen) <= MOST_DISTINCT:
-            self._count(present)
+            self.seen.update(map(hash, present.dictionary.to_pylist()))
+            self.counted += len(present)
         self._keep(present)
 
     def finish(self) -> Profile:
         """The profile of what was taken in."""
-        return Profile(self.name, self.type, self.rows, self.missing, len(self.seen), tuple(self.values))
-
-    def _count(self, present: pa.DictionaryArray) -> None:
-        for text in present.dictionary.to_pylist():
-            self.seen.add(hash(text))
-            if len(self.seen) > MOST_DISTINCT:
-                return
+        return Profile(self.name, self.type, self.rows, self.missing, len(self.seen), self.counted, tuple(self.values))
 
     def _keep(self, present: pa.DictionaryArray) -> None:
         """Keep every stride-th value; where that becomes too many, drop every other one and double the stride."""

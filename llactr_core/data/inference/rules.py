@@ -63,8 +63,11 @@ def _list(profile: Profile, _: tuple[str, ...]) -> Choice | None:
         return None
     for separator in _SEPARATORS:
         found = profile.split(separator)
-        bar = separator == "|"
-        if found.share >= 0.05 and found.reuse >= (1.2 if bar else 2.0) and (bar or found.length <= 30):
+        if separator == "|":  # hardly ever found in other text, unlike the others
+            joined = found.share >= 0.05 and found.reuse >= 1.2
+        else:
+            joined = found.share >= 0.05 and found.reuse >= 2 and found.length <= 30 and found.wandering >= 0.3
+        if joined:
             rare = 2 if found.items > MANY_VALUES else 1
             field = Field(name=profile.name, kind=Kind.MULTI_VALUED, separator=separator, min_count=rare)
             share = f"{found.share:.0%} of the values are lists joined by {separator!r}"

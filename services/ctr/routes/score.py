@@ -6,11 +6,13 @@ from typing import Annotated, Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict
 from pydantic import Field as Setting
 
-from services.ctr.decoding import ARROW, JSON, NDJSON, Batch, decode
+from llactr_core.errors import RowError
+from services.ctr.decoding import ARROW, JSON, NDJSON, Batch, decode, require_plain_columns
 from services.ctr.pool import Loaded, ModelPool
 from services.ctr.settings import CtrSettings
 from services.shared.auth import Guard, Role
@@ -157,11 +159,19 @@ def _answer(loaded: Loaded, batch: Batch, details: bool) -> dict[str, Any]:
     model = {"name": loaded.name, "version": loaded.version}
     if batch.rows == 0:
         return {"scores": [], "model": model} | ({"details": []} if details else {})
+    require_plain_columns(batch.features, loaded.scorer.schema)
+    try:
+        return {**_scored(loaded, batch, details), "model": model}
+    except pa.ArrowException as error:
+        raise RowError(f"a column of the request cannot be read: {error}; send text or numbers") from error
+
+
+def _scored(loaded: Loaded, batch: Batch, details: bool) -> dict[str, Any]:
     if not details:
-        return {"scores": _numbers(loaded.scorer.score(batch.features)), "model": model}
+        return {"scores": _numbers(loaded.scorer.score(batch.features))}
     scores, reports = loaded.scorer.score_detailed(batch.features)
     listed = [{"missing": r.missing, "unseen": r.unseen, "extra": r.extra} for r in reports]
-    return {"scores": _numbers(scores), "model": model, "details": listed}
+    return {"scores": _numbers(scores), "details": listed}
 
 
 def _numbers(scores: npt.NDArray[np.float64]) -> list[float]:

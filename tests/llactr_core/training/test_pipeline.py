@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import QUICK, SHOP, shop_rows, shop_table
+from shop import QUICK, SHOP, shop_rows, shop_table
 
 from llactr_core.bundle import Bundle
 from llactr_core.data.splits import Splits, open_dataset

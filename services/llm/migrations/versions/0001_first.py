@@ -30,7 +30,7 @@ def upgrade() -> None:
         sa.Column("recipe", sa.String(64), nullable=False),
         sa.Column("fingerprint", sa.String(64), nullable=False),
         sa.Column("model", sa.Text, nullable=False),
-        sa.Column("model_path", sa.Text, nullable=False),
+        sa.Column("model_name", sa.Text, nullable=False),
         sa.Column("field_count", sa.Integer, nullable=False),
         sa.Column("width", sa.Integer, nullable=False),
         sa.Column("file_digest", sa.String(64), nullable=False),

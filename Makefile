@@ -1,0 +1,72 @@
+# make run                            both services and their workers in the foreground, with a trained model
+# make run DATA=rows.parquet LABEL=click    the same on your own data (CSV, JSONL, Parquet; a file or a folder of splits)
+# make test | lint | results | install
+#
+# Variables, from the environment or as `make NAME=VALUE`:
+#   CTR_PORT (8000), LLM_PORT (8001), LLACTR_HOME (.llactr), DATA, LABEL, LLM_MODEL
+#   PYTHON       the Python >= 3.11 that makes .venv; by default the first one found
+#   TORCH_INDEX  where PyTorch comes from when pip finds no local wheel; a CUDA index is used only when it is named here
+
+VENV ?= .venv
+JOBS ?= 2
+TORCH_VERSION := 2.13.0
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' && echo $$p && break; done)
+
+# The build that an index serves is the last part of its address: .../whl/cpu, .../whl/cu130.
+index_end := $(notdir $(patsubst %/,%,$(TORCH_INDEX)))
+torch_build := $(if $(filter cu% rocm% xpu,$(index_end)),$(index_end),cpu)
+torch := torch==$(TORCH_VERSION)+$(torch_build)
+bin := $(VENV)/bin
+pip := $(bin)/python -m pip --disable-pip-version-check
+locked := pyproject.toml clients/python/pyproject.toml requirements.lock
+
+.PHONY: run install test lint results
+.DEFAULT_GOAL := run
+
+# exec: the supervisor takes the place of the recipe's shell, so that it is the one that make passes SIGTERM on to.
+# --under-make: it also watches make, which passes no SIGINT on (services/cli/stopping.py).
+run: install
+	@exec $(bin)/llactr up --under-make
+
+install: $(VENV)/.installed
+
+test: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 $(bin)/python -m pytest -n $(JOBS) --dist loadfile $(TESTS)
+
+lint: $(VENV)/.installed-dev
+	$(bin)/ruff check .
+	$(bin)/ruff format --check .
+	MYPYPATH=clients/python $(bin)/mypy --strict
+
+results: $(VENV)/.installed-dev
+	$(bin)/python -m benchmarks.results
+
+$(VENV)/.installed: $(locked) | $(VENV)/.torch
+	@$(pip) install --quiet -c requirements.lock setuptools
+	$(pip) install --quiet --no-build-isolation -c requirements.lock -e clients/python -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(pip) install --quiet --no-build-isolation -c requirements.lock -e clients/python -e '.[dev]'
+	@touch $@
+
+# PyTorch comes first and on its own: what PyPI has under the same version needs several gigabytes of CUDA.
+$(VENV)/.torch: | $(bin)/python
+	@if $(bin)/python -c 'import torch' 2>/dev/null; then :; \
+	elif $(pip) install --quiet --no-index --no-deps '$(torch)' 2>/dev/null; then echo 'installed $(torch) from a local wheel'; \
+	else echo 'installing $(torch) from $(TORCH_INDEX)'; \
+	  $(pip) install $(if $(filter cpu,$(torch_build)),--no-deps,) --index-url '$(TORCH_INDEX)' '$(torch)' || { \
+	    echo 'error: $(torch) is not to be had from $(TORCH_INDEX): name another index with TORCH_INDEX=URL, or let' \
+	      'pip find a wheel of it (PIP_FIND_LINKS=FOLDER)' >&2; exit 1; }; \
+	fi
+	@touch $@
+
+$(bin)/python:
+	@test -n '$(PYTHON)' || { echo 'error: no Python >= 3.11 was found; install one, or name it: make PYTHON=/path/to/python3.12' >&2; exit 1; }
+	@'$(PYTHON)' -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo 'error: $(PYTHON) is no Python >= 3.11; name another one: make PYTHON=/path/to/python3.12' >&2; exit 1; }
+	@'$(PYTHON)' -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo 'error: $(PYTHON) cannot make virtual environments; install that part of it (Debian, Ubuntu: apt-get install python3-venv)' >&2; exit 1; }
+	'$(PYTHON)' -m venv '$(VENV)' || { rm -rf '$(VENV)'; exit 1; }

@@ -1,0 +1,107 @@
+"""`llactr models`: the registry of the CTR service."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from services.cli.console import AsJson, result, say, table
+from services.cli.jobs import started
+from services.cli.options import Options, Wait, parse_options
+from services.cli.place import services
+
+app = typer.Typer(help="Models: versions, training at the service, promotion, roll-back.", no_args_is_help=True)
+ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")]
+
+
+@app.command("list")
+def list_models(as_json: AsJson = False) -> None:
+    """All models with their aliases."""
+    with services() as client:
+        found = client.models()
+    rows = [
+        (m.name, len(m.versions), ", ".join(f"{a} = {v[:12]}" for a, v in sorted(m.aliases.items()))) for m in found
+    ]
+    say(table(("model", "versions", "aliases"), rows))
+    result({"models": [asdict(model) for model in found]}, as_json)
+
+
+@app.command()
+def versions(model: ModelName, as_json: AsJson = False) -> None:
+    """The versions of a model, with validation metrics."""
+    with services() as client:
+        found = client.model_versions(model)
+    rows = []
+    for entry in found:
+        valid = entry.metrics.get("valid")
+        auc = valid.get("auc") if isinstance(valid, dict) else None
+        made = f"{entry.lineage.get('backbone', '?')} + {entry.lineage.get('enhancer', '?')}"
+        shown = f"{auc:.4f}" if isinstance(auc, float) else "-"
+        rows.append((entry.version, made, shown, entry.created_at, ", ".join(entry.aliases)))
+    say(table(("version", "made of", "valid AUC", "created", "aliases"), rows))
+    result({"model": model, "versions": [asdict(entry) for entry in found]}, as_json)
+
+
+@app.command()
+def promote(
+    model: ModelName,
+    version: Annotated[str, typer.Argument(help="The version.")],
+    alias: Annotated[str, typer.Option(help="The alias to move.")] = "champion",
+    force: Annotated[bool, typer.Option("--force", help="Also against a gate's refusal.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Point an alias at a version; this is also how to roll back."""
+    with services() as client:
+        moved = client.promote(model, version, alias=alias, force=force)
+    say(f"{model}: {moved.alias} -> {moved.version} (before: {moved.previous or 'none'})")
+    result(asdict(moved), as_json)
+
+
+@app.command()
+def train(
+    model: ModelName,
+    dataset: Annotated[Path, typer.Option(help="A dataset that the service may read.")],
+    schema: Annotated[Path | None, typer.Option(help="A schema as YAML; without it one is inferred.")] = None,
+    label: Annotated[str | None, typer.Option(help="The column of 0 and 1, where the schema names none.")] = None,
+    backbone: Annotated[str | None, typer.Option(help="By default deepfm.")] = None,
+    enhancer: Annotated[str | None, typer.Option(help="llactr or none.")] = None,
+    table_version: Annotated[str | None, typer.Option(help="A version or alias of the field table.")] = None,
+    promote: Annotated[bool, typer.Option("--promote", help="Make the new version champion.")] = False,
+    options: Options = None,
+    wait: Wait = True,
+    as_json: AsJson = False,
+) -> None:
+    """Train a new version at the CTR service."""
+    from llactr_core.schema import Schema
+
+    content = None if schema is None else Schema.load(schema).model_dump(mode="json", exclude_defaults=True)
+    with services() as client:
+        job = client.train(
+            model,
+            str(dataset.absolute()),
+            schema=content,
+            label=label,
+            backbone=backbone,
+            enhancer=enhancer,
+            table_version=table_version,
+            options=parse_options(options),
+            promote=promote,
+        )
+        started(client, job, wait=wait, as_json=as_json)
+
+
+@app.command()
+def refresh(
+    model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help="By default the one that scores.")] = None,
+    dataset: Annotated[Path | None, typer.Option(help="By default the champion's.")] = None,
+    ssft: Options = None,
+    wait: Wait = True,
+    as_json: AsJson = False,
+) -> None:
+    """The whole chain: a new field table, a new version trained on it, promotion."""
+    with services() as client:
+        job = client.refresh(
+            model, dataset=None if dataset is None else str(dataset.absolute()), ssft=parse_options(ssft)
+        )
+        started(client, job, wait=wait, as_json=as_json)

@@ -1,0 +1,1 @@
+"""The LLM service's routes, one module per noun."""

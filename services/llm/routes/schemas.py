@@ -1,0 +1,90 @@
+"""/v1/schemas: what fields there are, and what the language model reads of each."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path, Response
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from llactr_core.schema import MAX_FIELDS, Schema
+from llactr_core.schema import Field as SchemaField
+from services.llm.schema_store import Registered, SchemaStore
+from services.shared.auth import Guard, Role
+from services.shared.job import iso
+from services.shared.problems import documented
+
+EXAMPLE: dict[str, JsonValue] = {
+    "name": "movies",
+    "fields": [
+        {"name": "user_gender", "description": "gender of the user", "kind": "categorical"},
+        {"name": "movie_genre", "description": "genres of the movie", "kind": "multi-valued"},
+    ],
+}
+SchemaPath = Annotated[str, Path(alias="schema", description="The schema's name.", examples=["movies"])]
+
+
+class SchemaBody(BaseModel):
+    """A schema to register. `label` and `group` may be sent along; the language model reads neither."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [EXAMPLE]})
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")
+    fields: tuple[SchemaField, ...] = Field(min_length=1, max_length=MAX_FIELDS)
+    label: str | None = None
+    group: str | None = None
+
+
+class SchemaView(BaseModel):
+    """A registered schema."""
+
+    name: str
+    fingerprint: str = Field(description="SHA-256 over names, descriptions and kinds of the fields, in order.")
+    fields: tuple[SchemaField, ...]
+    number: int = Field(description="Counts what the name has stood for, from 1.")
+    registered_at: str
+
+
+class SchemaList(BaseModel):
+    """The newest schema of every name."""
+
+    schemas: list[SchemaView]
+
+
+def schema_router(schemas: SchemaStore, guard: Guard) -> APIRouter:
+    """The routes."""
+    router = APIRouter(prefix="/v1/schemas", tags=["schemas"])
+    reader, trainer = Depends(guard.require(Role.READER)), Depends(guard.require(Role.TRAINER))
+
+    @router.post(
+        "",
+        summary="Register a schema",
+        description="201: a new schema, or a new version of its name. 200: it is registered like this already.",
+        status_code=201,
+        dependencies=[trainer],
+        responses={200: {"model": SchemaView, "description": "Equal."}, **documented(400, 401, 403, 413, 422)},
+    )
+    def register(body: SchemaBody, response: Response) -> SchemaView:
+        schema = Schema.parse(body.model_dump(mode="json"))
+        registered, is_new = schemas.register(schema)
+        response.status_code = 201 if is_new else 200
+        response.headers["Location"] = f"/v1/schemas/{schema.name}"
+        return _view(registered)
+
+    @router.get("", summary="The schemas", dependencies=[reader], responses=documented(401, 403))
+    def all_schemas() -> SchemaList:
+        return SchemaList(schemas=[_view(one) for one in schemas.list()])
+
+    @router.get("/{schema}", summary="One schema", dependencies=[reader], responses=documented(401, 403, 404))
+    def one(name: SchemaPath) -> SchemaView:
+        return _view(schemas.get(name))
+
+    return router
+
+
+def _view(registered: Registered) -> SchemaView:
+    return SchemaView(
+        name=registered.schema.name,
+        fingerprint=registered.fingerprint,
+        fields=registered.schema.fields,
+        number=registered.number,
+        registered_at=iso(registered.registered_at) or "",
+    )

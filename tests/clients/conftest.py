@@ -1,0 +1,105 @@
+"""A tiny real HTTP service for the client's tests: it answers from a script and keeps what it was asked."""
+
+import asyncio
+import json
+import socket
+import threading
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import uvicorn
+
+Message = MutableMapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Asked:
+    method: str
+    path: str
+    query: str
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass(frozen=True)
+class Answer:
+    content: object
+    status: int
+    headers: dict[str, str]
+    wait_s: float = 0.0
+
+
+class ScriptedService:
+    """Answers a path with the next of its answers; the last one stays."""
+
+    def __init__(self) -> None:
+        self.asked: list[Asked] = []
+        self._answers: dict[str, deque[Answer]] = {}
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        config = uvicorn.Config(
+            self._app, interface="asgi3", lifespan="off", log_level="error", timeout_graceful_shutdown=1
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def answer(
+        self, path: str, content: object = None, status: int = 200, *, wait_s: float = 0.0, **headers: str
+    ) -> None:
+        """Script one more answer; header names in lower case with _ for -."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        self._answers.setdefault(path, deque()).append(
+            Answer(content, status, {"content-type": "application/json", **named}, wait_s)
+        )
+
+    def close(self) -> None:
+        self._server.should_exit = True
+        self._thread.join(10)
+        self._listener.close()
+
+    def _run(self) -> None:
+        asyncio.run(self._server.serve(sockets=[self._listener]))
+
+    async def _app(
+        self, scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
+    ) -> None:
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+        headers = {name.decode(): value.decode() for name, value in scope["headers"]}
+        path = scope["raw_path"].decode()
+        self.asked.append(Asked(scope["method"], path, scope["query_string"].decode(), headers, body))
+        answer = self._next(path)
+        await asyncio.sleep(answer.wait_s)
+        fields = [(name.encode(), value.encode()) for name, value in answer.headers.items()]
+        await send({"type": "http.response.start", "status": answer.status, "headers": fields})
+        await send({"type": "http.response.body", "body": _bytes(answer.content)})
+
+    def _next(self, path: str) -> Answer:
+        script = self._answers.get(path)
+        if not script:
+            problem = {"detail": f"nothing is scripted for {path}", "code": "not-found"}
+            return Answer(problem, 404, {"content-type": "application/problem+json"})
+        return script.popleft() if len(script) > 1 else script[0]
+
+
+def _bytes(content: object) -> bytes:
+    if isinstance(content, bytes):
+        return content
+    return b"" if content is None else json.dumps(content).encode()
+
+
+@pytest.fixture
+def service() -> Iterator[ScriptedService]:
+    running = ScriptedService()
+    yield running
+    running.close()

@@ -1,0 +1,229 @@
+"""The job "refresh": a new table, a new version, promotion; each step once, whatever is killed when."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llactr_core.errors import ConflictError, DataError, JobCancelled, NotFoundError, UnavailableError
+from services.ctr.jobs import recipe as recipe_module
+from services.ctr.jobs.llm import FieldSemantics
+from services.ctr.jobs.refresh import refresh
+from services.ctr.jobs.state import StateFile
+from services.ctr.registry import Registry
+from services.ctr.settings import CtrSettings
+
+
+class Killed(BaseException):
+    """Stands for kill -9: nothing in our code may catch it."""
+
+
+@pytest.fixture
+def old(registry: Registry, publish: Callable[..., str], tiny: Any, bundles: Any, dataset: Path, llm: Any) -> str:
+    """A champion with field semantics, registered as a train job would."""
+    bundle = bundles["llactr"]
+    lineage = tiny.lineage_of(
+        bundle, dataset=str(dataset), enhancer="llactr", field_schema="tiny", table_version=tiny.make_table(0).version
+    )
+    llm.tables[tiny.make_table(0).version] = tiny.make_table(0)
+    registry.register("tiny", bundle.version, lineage, bundle.metrics)
+    return publish("llactr", alias="champion")
+
+
+@pytest.fixture
+def run(attempts: Any, registry: Registry, work_settings: CtrSettings) -> Callable[[], dict[str, Any]]:
+    def run() -> dict[str, Any]:
+        return refresh(attempts.next(), registry, attempts.store, work_settings)
+
+    return run
+
+
+def test_the_whole_chain(attempts: Any, registry: Registry, llm: Any, old: str, run: Any, dataset: Path) -> None:
+    attempts.submit("refresh", "tiny", {"ssft": {"epochs": 3}})
+    result = run()
+    new = registry.get("tiny", result["new"]["version"])
+    assert result["model"] == "tiny"
+    assert result["old"] == {"version": old, "table_version": registry.get("tiny", old).lineage.table_version}
+    assert new.version != old
+    assert result["new"]["table_version"] == llm.tables["current"].version == new.lineage.table_version
+    assert result["old"]["table_version"] != result["new"]["table_version"]
+    assert result["metrics"] == new.metrics
+    assert (result["gate"], result["promoted"]) == (None, True)
+    assert registry.aliases()["tiny"] == {"champion": new.version, "previous": old}
+    assert (new.lineage.parent, new.lineage.options) == (old, registry.get("tiny", old).lineage.options)
+    (sent,) = [body for method, path, body in llm.calls if path.endswith("/refresh")]
+    assert sent["dataset"] == str(dataset.resolve())
+    assert sent["ssft"] == {"sam_num": 7, "epochs": 3, "seed": int(attempts._job[:7], 16)}
+    (schema,) = [body for method, path, body in llm.calls if path == "/v1/schemas"]
+    assert schema["fields"][0] == {"name": "job", "description": "the person's job", "kind": "categorical"}
+    assert schema["fields"][1]["kind"] == "numeric"
+    shares = [done for _, done in attempts.stages]
+    assert shares == sorted(shares)
+    stages = [stage for stage, _ in attempts.stages]
+    assert "tuning the field semantics: tune" in stages
+    assert any(stage.startswith("training, epoch") for stage in stages)
+
+
+def test_where_the_llm_service_may_not_read_the_data_it_gets_samples(
+    attempts: Any, llm: Any, old: str, run: Any
+) -> None:
+    llm.reads_datasets = False
+    attempts.submit("refresh", "tiny", {"ssft": {"sam_num": 3}})
+    assert run()["promoted"]
+    sent = [body for method, path, body in llm.calls if path.endswith("/refresh")]
+    assert "dataset" in sent[0]
+    assert "dataset" not in sent[1]
+    assert set(sent[1]["samples"]) == {"job", "age", "tags", "city"}
+    assert all(len(values) == 3 for values in sent[1]["samples"].values())
+
+
+def test_a_recipe_that_exists_is_used_at_once(
+    attempts: Any, llm: Any, old: str, run: Any, tiny: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = tiny.make_table(5)
+    llm.tables[table.version] = table
+    monkeypatch.setattr(llm, "refresh", lambda key, body: (200, {"schema": "tiny", "version": table.version}))
+    attempts.submit("refresh", "tiny", {})
+    assert run()["new"]["table_version"] == table.version
+
+
+def test_killed_at_every_step_each_is_done_once(
+    attempts: Any, registry: Registry, llm: Any, old: str, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = 0
+    real_train = recipe_module.train_bundle
+
+    def training(*arguments: Any, **named: Any) -> Any:
+        nonlocal trained
+        trained += 1
+        return real_train(*arguments, **named)
+
+    def die(*_: Any, **__: Any) -> Any:
+        raise Killed
+
+    real_start = FieldSemantics.start
+
+    def start_and_die(*arguments: Any) -> Any:
+        real_start(*arguments)
+        raise Killed
+
+    monkeypatch.setattr(recipe_module, "train_bundle", training)
+    attempts.submit("refresh", "tiny", {})
+    for owner, name, replacement in (
+        (FieldSemantics, "start", start_and_die),  # the LLM service has the job, we do not know it yet
+        (FieldSemantics, "follow", die),
+        (FieldSemantics, "table", die),
+        (recipe_module, "_publish", die),
+        (registry, "set_alias", die),
+    ):
+        attempts.store.max_attempts = 99
+        with monkeypatch.context() as broken:
+            broken.setattr(owner, name, replacement)
+            with pytest.raises(Killed):
+                run()
+    assert registry.aliases()["tiny"] == {"champion": old}
+    result = run()
+    assert result["promoted"]
+    assert list(llm.jobs) == ["job0"]
+    assert trained == 1
+    assert result["old"]["version"] == old
+    assert len(registry.versions("tiny")) == 2
+
+
+def test_while_the_llm_service_is_away_the_job_waits_and_then_goes_on(
+    attempts: Any, registry: Registry, llm: Any, old: str, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts.submit("refresh", "tiny", {})
+    llm.away = True
+    with pytest.raises(UnavailableError):
+        run()
+    llm.away = False
+    llm.polls_to_end = 10**6
+    real = llm.job
+
+    def away_later(method: str, name: str) -> Any:
+        answer = real(method, name)
+        if llm.jobs[name]["polls"] == 3:
+            llm.away = True
+        return answer
+
+    monkeypatch.setattr(llm, "job", away_later)
+    with pytest.raises(UnavailableError):
+        run()
+    llm.away, llm.polls_to_end = False, 4
+    assert run()["promoted"]
+    assert list(llm.jobs) == ["job0"]
+
+
+def test_cancelling_ends_the_tuning_too_but_a_worker_that_stops_does_not(
+    attempts: Any, llm: Any, old: str, registry: Registry, work_settings: CtrSettings
+) -> None:
+    llm.polls_to_end = 10**6
+    attempts.submit("refresh", "tiny", {})
+    context = attempts.next()
+    real = llm.job
+
+    def ending(method: str, name: str) -> Any:
+        if method == "GET":
+            context.end("the worker shuts down")
+        return real(method, name)
+
+    llm.job = ending
+    with pytest.raises(JobCancelled):
+        refresh(context, registry, attempts.store, work_settings)
+    assert llm.jobs["job0"]["state"] == "running"
+
+    attempts.store.max_attempts = 99
+    context = attempts.next()
+
+    def cancelling(method: str, name: str) -> Any:
+        if method == "GET":
+            with attempts.store.storage.session() as session:
+                from services.shared.job import JobRow
+
+                session.get(JobRow, attempts._job).cancel_requested = 1
+            context.end("cancellation was asked for")
+        return real(method, name)
+
+    llm.job = cancelling
+    with pytest.raises(JobCancelled):
+        refresh(context, registry, attempts.store, work_settings)
+    assert llm.jobs["job0"]["state"] == "cancelled"
+    assert registry.aliases()["tiny"] == {"champion": old}
+
+
+def test_a_tuning_that_fails_fails_the_job_with_its_reason(
+    attempts: Any, llm: Any, old: str, run: Any, registry: Registry
+) -> None:
+    llm.job_error = {"code": "invalid-data", "detail": "no field has a sample"}
+    attempts.submit("refresh", "tiny", {})
+    with pytest.raises(DataError, match="no field has a sample"):
+        run()
+    assert registry.aliases()["tiny"] == {"champion": old}
+
+
+def test_a_champion_without_semantics_or_none_at_all_is_refused(
+    attempts: Any, registry: Registry, publish: Callable[..., str], run: Any, llm: Any
+) -> None:
+    attempts.submit("refresh", "tiny", {})
+    with pytest.raises(NotFoundError):
+        run()
+    publish("none", alias="champion")
+    attempts.store.max_attempts = 99
+    with pytest.raises(ConflictError, match="without field semantics"):
+        run()
+    assert llm.calls == []
+
+
+def test_the_state_file_is_always_whole(tmp_path: Path) -> None:
+    StateFile(tmp_path).set(llm_job="a")
+    StateFile(tmp_path).set(table_version="t")
+    assert StateFile(tmp_path).state.model_dump() == {
+        "parent": None,
+        "llm_job": "a",
+        "sampled": False,
+        "table_version": "t",
+        "bundle_version": None,
+    }
+    assert [path.name for path in tmp_path.iterdir()] == ["state.json"]

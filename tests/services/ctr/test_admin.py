@@ -1,0 +1,182 @@
+"""Reading and changing the registry over HTTP: versions, aliases, jobs, keys."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.ctr.settings import CtrSettings
+from services.shared.auth import KeyStore, Role
+from services.shared.storage import Storage
+
+
+def test_models_and_versions_show_lineage_metrics_and_aliases(scoring: Any, publish: Callable[..., str]) -> None:
+    champion, other = scoring.scorers["llactr"].version, publish("none")
+    models = scoring.client.get("/v1/models").json()
+    assert models == {"models": [{"name": "tiny", "aliases": {"champion": champion}, "versions": [other, champion]}]}
+    versions = scoring.client.get("/v1/models/tiny/versions").json()["versions"]
+    assert [(v["version"], v["aliases"]) for v in versions] == [(other, []), (champion, ["champion"])]
+    assert versions[0]["lineage"]["data_schema"]["label"] == "click"
+    assert 0 < versions[0]["metrics"]["valid"]["auc"] < 1
+    assert scoring.client.get("/v1/models/tiny/versions/champion").json()["version"] == champion
+    for path in ("/v1/models/nobody/versions", "/v1/models/tiny/versions/nothing"):
+        answer = scoring.client.get(path)
+        assert (answer.status_code, answer.json()["code"]) == (404, "not-found")
+
+
+def test_promotion_answers_the_version_before_and_previous_rolls_back(
+    scoring: Any, publish: Callable[..., str]
+) -> None:
+    old, new = scoring.scorers["llactr"].version, publish("none")
+
+    def put(version: str) -> Any:
+        return scoring.client.put(
+            "/v1/admin/models/tiny/aliases/champion", json={"version": version}, headers=scoring.admin
+        ).json()
+
+    expected = {"model": "tiny", "alias": "champion", "version": new, "previous": old, "gate": None}
+    assert put(new) == expected
+    assert scoring.client.get("/readyz").json()["models"] == [{"name": "tiny", "version": new}]
+    assert put("previous") == expected | {"version": old, "previous": new}
+    assert scoring.client.get("/v1/models").json()["models"][0]["aliases"] == {"champion": old, "previous": new}
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "manifest.json", "graph.onnx"])
+@pytest.mark.parametrize("damage", ["changed", "truncated", "absent"])
+def test_a_damaged_bundle_is_refused_and_the_champion_stays(
+    scoring: Any, publish: Callable[..., str], settings: CtrSettings, name: str, damage: str
+) -> None:
+    champion, version = scoring.scorers["llactr"].version, publish("none")
+    file = settings.bundles / version / name
+    content = file.read_bytes()
+    if damage == "absent":
+        file.unlink()
+    else:
+        half = len(content) // 2
+        file.write_bytes(content[:half] + (b"" if damage == "truncated" else b"#" + content[half + 1 :]))
+    answer = scoring.client.put(
+        "/v1/admin/models/tiny/aliases/champion", json={"version": version, "force": True}, headers=scoring.admin
+    )
+    assert (answer.status_code, answer.json()["code"]) == (409, "conflict"), answer.text
+    assert "not fit to serve" in answer.json()["detail"]
+    assert scoring.client.get("/v1/models").json()["models"][0]["aliases"] == {"champion": champion}
+    scored = scoring.client.post("/v1/score", json={"rows": [{"job": "student"}]}).json()
+    assert scored["model"]["version"] == champion
+
+
+def test_what_is_not_there_cannot_be_promoted(scoring: Any) -> None:
+    for path, version in (("tiny/aliases/champion", "nothing"), ("nobody/aliases/champion", "v")):
+        answer = scoring.client.put(f"/v1/admin/models/{path}", json={"version": version}, headers=scoring.admin)
+        assert (answer.status_code, answer.json()["code"]) == (404, "not-found")
+
+
+def train(service: Any, body: dict[str, Any], model: str = "tiny", **headers: str) -> Any:
+    return service.client.post(f"/v1/admin/models/{model}/train", json=body, headers=service.admin | headers)
+
+
+def test_training_is_a_job_and_an_idempotency_key_makes_one_of_two_calls(
+    service: Any, dataset: Path, tiny: Any
+) -> None:
+    body = {"dataset": str(dataset), "schema": tiny.schema.model_dump(mode="json"), "backbone": "fm"}
+    first = train(service, body, **{"Idempotency-Key": "k1"})
+    assert first.status_code == 202
+    assert first.json()["job"]["state"] == "queued"
+    assert train(service, body, **{"Idempotency-Key": "k1"}).json() == first.json()
+    assert train(service, body | {"backbone": "fwfm"}, **{"Idempotency-Key": "k1"}).status_code == 409
+    assert train(service, body).json() != first.json()
+    job = service.client.get(f"/v1/jobs/{first.json()['job']['id']}").json()
+    assert (job["kind"], job["state"]) == ("train", "queued")
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "word"),
+    [
+        ({"dataset": "/etc/passwd"}, 403, "allowed folders"),
+        ({"dataset": "nowhere.parquet"}, 404, "nowhere"),
+        ({"dataset": "s3://bucket/data"}, 422, "not local"),
+        ({"label": None}, 422, "label"),
+        ({"label": "click", "schema": {"name": "x", "fields": []}}, 422, "fields"),
+        ({"label": "a", "schema": {"name": "x", "label": "b", "fields": [{"name": "c"}]}}, 422, "give one"),
+        ({"enhancer": "magic"}, 422, "enhancer"),
+        ({"options": {"backbone": "fm"}}, 422, "beside"),
+        ({"surprise": 1}, 422, "surprise"),
+    ],
+)
+def test_a_training_call_that_cannot_work_is_refused_at_once(
+    service: Any, dataset: Path, change: dict[str, Any], status: int, word: str
+) -> None:
+    answer = train(service, {"dataset": str(dataset), "label": "click"} | change)
+    assert answer.status_code == status, answer.text
+    assert word in answer.json()["detail"]
+
+
+def test_a_model_name_is_checked(service: Any, dataset: Path) -> None:
+    assert train(service, {"dataset": str(dataset), "label": "click"}, model="a:b").status_code == 422
+
+
+def test_refresh_needs_a_champion_with_field_semantics(
+    service: Any, publish: Callable[..., str], dataset: Path
+) -> None:
+    def refresh(**content: Any) -> Any:
+        return service.client.post("/v1/admin/refresh", headers=service.admin, **content)
+
+    assert (refresh().status_code, refresh().json()["code"]) == (409, "no-model")
+    publish("none", alias="champion")
+    assert "without field semantics" in refresh(json={"model": "tiny"}).json()["detail"]
+    assert refresh(json={"model": "nobody"}).status_code == 404
+    assert refresh(json={"options": {"enhancer": "none"}}).status_code == 422
+
+
+def test_refresh_without_a_body_is_a_job_on_the_only_champion(
+    service: Any, registry: Any, tiny: Any, publish: Callable[..., str], bundles: Any
+) -> None:
+    version = bundles["llactr"].version
+    registry.register("tiny", version, tiny.lineage_of(enhancer="llactr"), {})
+    publish("llactr", alias="champion")
+    answer = service.client.post("/v1/admin/refresh", headers=service.admin)
+    assert answer.status_code == 202, answer.text
+    assert service.client.get(f"/v1/jobs/{answer.json()['job']['id']}").json()["kind"] == "refresh"
+
+
+CALLS = [
+    ("POST", "/v1/score", Role.READER),
+    ("GET", "/v1/models", Role.READER),
+    ("GET", "/v1/models/tiny/versions", Role.READER),
+    ("GET", "/v1/jobs", Role.READER),
+    ("GET", "/v1/jobs/x", Role.READER),
+    ("DELETE", "/v1/jobs/x", Role.TRAINER),
+    ("POST", "/v1/admin/models/tiny/train", Role.TRAINER),
+    ("POST", "/v1/admin/refresh", Role.TRAINER),
+    ("PUT", "/v1/admin/models/tiny/aliases/champion", Role.ADMIN),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "needed"), CALLS)
+def test_who_may_call_what(
+    service: Any, storage: Storage, settings: CtrSettings, method: str, path: str, needed: Role
+) -> None:
+    keys = KeyStore(storage, settings.key_file)
+    held: dict[str, tuple[str | None, Role | None]] = {"none": (None, None), "unknown": ("wrong", None)}
+    held |= {role.label: (keys.create(role.label, role)[1], role) for role in Role}
+    for key, role in held.values():
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        status = service.client.request(method, path, headers=headers, json={}).status_code
+        if role is None and (key is not None or needed > Role.READER):
+            assert status == 401
+        elif role is not None and role < needed:
+            assert status == 403
+        else:
+            assert status not in (401, 403)
+
+
+def test_every_route_is_in_the_table_above(service: Any) -> None:
+    paths = service.client.get("/openapi.json").json()["paths"]
+    routes = {(method.upper(), path) for path, methods in paths.items() for method in methods}
+    named = {
+        (method, path.replace("/tiny/", "/{model}/").replace("/x", "/{job_id}").replace("/champion", "/{alias}"))
+        for method, path, _ in CALLS
+    }
+    open_to_all = {("GET", "/healthz"), ("GET", "/readyz")}
+    like_others = {("GET", "/v1/models/{model}/versions/{version}"), ("GET", "/v1/jobs/{job_id}/events")}
+    assert routes == named | open_to_all | like_others

@@ -1,0 +1,199 @@
+"""The LLM service for real: an API and a worker process, a free port, a temporary home, and a tiny language model."""
+
+import os
+import signal
+import socket
+import string
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from starlette.testclient import TestClient
+
+from services.llm.api import build_app
+from services.llm.settings import LlmSettings
+from services.shared.auth import ensure_admin_key
+
+ROOT = Path(__file__).parents[3]
+FIELDS = [
+    {"name": "user_gender", "description": "gender of the user", "kind": "categorical"},
+    {"name": "movie_genre", "description": "genres of the movie", "kind": "multi-valued"},
+    {"name": "zip", "description": "", "kind": "categorical"},
+]
+SAMPLES = {"user_gender": ["F", "M"], "movie_genre": ["Comedy", "Drama", "Noir"], "zip": [94110, "10001", 0.5]}
+SKIP = {"skip": True}
+
+
+def save_tiny_model(folder: Path) -> Path:
+    """A BERT of 2 layers and width 32 with random weights, that reads single characters."""
+    import torch
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    letters = string.ascii_lowercase + string.digits + string.punctuation
+    words += [*letters, *(f"##{letter}" for letter in letters)]
+    tokenizer = Tokenizer(models.WordPiece({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(words),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=256,
+        architectures=["BertModel"],
+    )
+    BertModel(config).save_pretrained(folder)
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+    ).save_pretrained(folder)
+    return folder
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class House:
+    """The processes of one home, and a way to talk to the API."""
+
+    home: Path
+    model: Path
+    data: Path
+    port: int = field(default_factory=free_port)
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.key = ensure_admin_key(self.home / "admin.key")
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.anyone = httpx2.Client(base_url=self.url, timeout=30)
+        self.admin = httpx2.Client(base_url=self.url, timeout=30, headers={"Authorization": f"Bearer {self.key}"})
+
+    def environment(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            "LLACTR_HOME": str(self.home),
+            "LLM_PORT": str(self.port),
+            "LLM_MODEL": str(self.model),
+            "LLACTR_LLM_DATA_ROOTS": f'["{self.data}"]',
+            "LLACTR_LLM_LEASE_S": "2",
+            "LLACTR_LLM_POLL_S": "0.05",
+            "OMP_NUM_THREADS": "1",
+        }
+
+    def start(self, process: str) -> subprocess.Popen[bytes]:
+        """Start `api` or `worker`; its log goes to a file in the home."""
+        with (self.home / f"{process}.log").open("ab") as log:
+            started = subprocess.Popen(
+                [sys.executable, "-m", f"services.llm.{process}"],
+                cwd=ROOT,
+                env=self.environment(),
+                stdout=log,
+                stderr=log,
+            )
+        self.processes.append(started)
+        return started
+
+    def until_ready(self) -> None:
+        wait_for(self._answers, 60, "the API to answer")
+
+    def _answers(self) -> bool:
+        try:
+            return self.anyone.get("/readyz").status_code == 200
+        except httpx2.TransportError:
+            return False
+
+    def register(self, name: str) -> dict[str, Any]:
+        return dict(self.admin.post("/v1/schemas", json={"name": name, "fields": FIELDS}).raise_for_status().json())
+
+    def refresh(self, name: str, **body: Any) -> httpx2.Response:
+        return self.admin.post(f"/v1/admin/fields/{name}/refresh", json=body)
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        return dict(self.anyone.get(f"/v1/jobs/{job_id}").raise_for_status().json())
+
+    def finished(self, job_id: str, seconds: float = 60) -> dict[str, Any]:
+        final = ("succeeded", "failed", "cancelled")
+        wait_for(lambda: self.job(job_id)["state"] in final, seconds, f"job {job_id} to end")
+        return self.job(job_id)
+
+    def published(self, name: str, **body: Any) -> str:
+        """Register the schema, refresh its fields, and give the version."""
+        self.register(name)
+        answer = self.refresh(name, **(body or {"samples": SAMPLES, "ssft": SKIP}))
+        if answer.status_code == 200:
+            return str(answer.json()["version"])
+        assert answer.status_code == 202, answer.text
+        job = self.finished(answer.json()["job"]["id"])
+        assert job["state"] == "succeeded", job
+        return str(job["result"]["version"])
+
+    def stop(self) -> None:
+        for process in self.processes:
+            process.send_signal(signal.SIGTERM)  # does nothing to one that has ended
+        ended = [process.wait(10) for process in self.processes]
+        self.anyone.close()
+        self.admin.close()
+        assert set(ended) <= {0, -signal.SIGKILL}, ended
+
+
+def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return
+        time.sleep(0.05)
+    raise TimeoutError(f"waited {seconds} s for {what}")
+
+
+@pytest.fixture(scope="session", name="wait_for")
+def _wait_for() -> Callable[[Callable[[], bool], float, str], None]:
+    return wait_for
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def house(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """An API and a worker, running."""
+    running = House(tmp_path_factory.mktemp("llm-home"), tiny_model, tmp_path_factory.mktemp("data"))
+    running.start("api")
+    running.start("worker")
+    running.until_ready()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def settings(tmp_path: Path, tiny_model: Path) -> LlmSettings:
+    return LlmSettings(home=tmp_path, model=str(tiny_model), data_roots=[tmp_path / "data"])
+
+
+@pytest.fixture
+def app(settings: LlmSettings) -> Iterator[TestClient]:
+    """The app without a worker, in this process."""
+    with TestClient(build_app(settings)) as client:
+        yield client

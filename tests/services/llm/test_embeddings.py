@@ -1,0 +1,79 @@
+"""POST /v1/embeddings in OpenAI's shape."""
+
+import base64
+from typing import Any
+
+import numpy as np
+import pytest
+
+TEXTS = ["gender of the user", "x", "genres of the movie"]
+
+
+def embed(house: Any, **body: Any) -> Any:
+    return house.anyone.post("/v1/embeddings", json=body, timeout=60)
+
+
+def vectors(house: Any, **body: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
+    answer = embed(house, **body)
+    assert answer.status_code == 200, answer.text
+    return np.array([one["embedding"] for one in answer.json()["data"]], dtype=np.float32)
+
+
+def test_the_shape_is_openais(house: Any) -> None:
+    content = embed(house, input=TEXTS, user="me").json()
+    assert content.keys() == {"object", "data", "model", "usage"}
+    assert (content["object"], content["model"]) == ("list", "tiny")
+    assert [(one["object"], one["index"], len(one["embedding"])) for one in content["data"]] == [
+        ("embedding", index, 32) for index in range(3)
+    ]
+    assert content["usage"]["prompt_tokens"] == content["usage"]["total_tokens"] > 3
+
+
+def test_one_text_or_several_floats_or_base64(house: Any) -> None:
+    several = vectors(house, input=TEXTS)
+    np.testing.assert_allclose(vectors(house, input=TEXTS[2])[0], several[2], atol=1e-6)
+    packed = embed(house, input=TEXTS, encoding_format="base64", model="tiny").json()["data"]
+    unpacked = np.stack([np.frombuffer(base64.b64decode(one["embedding"]), "<f4") for one in packed])
+    assert unpacked.tobytes() == several.tobytes()
+
+
+def test_a_version_embeds_with_its_own_adapter(house: Any) -> None:
+    samples = {"user_gender": ["F", "M"], "zip": ["1", "2", "3"], "movie_genre": ["War"]}
+    ssft = {"epochs": 2, "batch_size": 4, "learning_rate": 0.05, "held_out": 0.0}
+    tuned = house.published("embedded", samples=samples, ssft=ssft)
+    plain = house.published("embedded", ssft={"skip": True})
+    base = vectors(house, input=TEXTS)
+    table = {one: house.anyone.get(f"/v1/fields/embedded/versions/{one}").json() for one in (tuned, plain)}
+    for version, content in table.items():
+        texts = content["provenance"]["field_texts"]
+        expected = np.array(content["vectors"], dtype=np.float32)
+        np.testing.assert_allclose(vectors(house, input=texts, version=version), expected, atol=1e-5)
+    assert np.abs(vectors(house, input=TEXTS, version=tuned) - base).max() > 1e-3
+    assert np.abs(vectors(house, input=TEXTS, version="embedded@current") - base).max() == 0
+    np.testing.assert_array_equal(vectors(house, input=TEXTS), base)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "row"),
+    [
+        ({"input": []}, 422, None),
+        ({"input": ["a", ""]}, 422, 1),
+        ({"input": [1, 2]}, 422, None),
+        ({"input": ["a"] * 257}, 413, None),
+        ({"input": ["a", "b" * 8193]}, 413, 1),
+        ({"input": "a", "model": "/etc/passwd"}, 422, None),
+        ({"input": "a", "model": "../tiny"}, 422, None),
+        ({"input": "a", "model": "tiny", "version": "0" * 64}, 422, None),
+        ({"input": "a", "version": "0" * 64}, 404, None),
+        ({"input": "a", "version": "none@current"}, 404, None),
+        ({"input": "a", "dimensions": 3}, 422, None),
+    ],
+)
+def test_bad_requests(house: Any, body: dict[str, Any], status: int, row: int | None) -> None:
+    answer = embed(house, **body)
+    assert (answer.status_code, answer.json().get("row")) == (status, row)
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_the_longest_text_and_the_largest_batch_pass(house: Any) -> None:
+    assert vectors(house, input=["a" * 8192] + ["b"] * 255).shape == (256, 32)

@@ -1,0 +1,31 @@
+"""A storage with the shared tables, and settings in a temporary home."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from services.shared.auth import ensure_admin_key
+from services.shared.jobs import JobStore
+from services.shared.settings import ServiceSettings
+from services.shared.storage import Base, Storage
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> ServiceSettings:
+    ensure_admin_key(tmp_path / "admin.key")
+    return ServiceSettings(home=tmp_path, lease_s=1.0, poll_s=0.02)
+
+
+@pytest.fixture
+def storage(settings: ServiceSettings) -> Iterator[Storage]:
+    opened = Storage(settings.storage_url)
+    tables = [Base.metadata.tables[name] for name in ("jobs", "api_keys")]
+    Base.metadata.create_all(opened.engine, tables=tables)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def store(storage: Storage) -> JobStore:
+    return JobStore(storage)
