@@ -28,7 +28,7 @@ LLACTR = Path(sys.executable).with_name("llactr")
 class Running:
     """A running `llactr up` and a client of it."""
 
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[bytes]
     client: Client
     home: Path
     env: dict[str, str]
@@ -40,7 +40,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def start(home: Path, data: Path) -> tuple[subprocess.Popen[str], dict[str, str], dict[str, object]]:
+def start(home: Path, data: Path) -> tuple[subprocess.Popen[bytes], dict[str, str], dict[str, object]]:
     """`llactr up --json`, and the line that it prints once the champion answers."""
     env = os.environ | {
         "LLACTR_HOME": str(home),
@@ -50,15 +50,13 @@ def start(home: Path, data: Path) -> tuple[subprocess.Popen[str], dict[str, str]
         "LABEL": "click",
         "OMP_NUM_THREADS": "1",
     }
-    process = subprocess.Popen([LLACTR, "up", "--json"], env=env, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    ready = ""
-    for line in process.stdout:
-        ready = line
-        if line.startswith("{"):
-            break
-    assert ready.startswith("{"), f"`llactr up` ended: {ready}"
-    return process, env, json.loads(ready)
+    said = home / "up.out"
+    with said.open("w") as out:
+        process = subprocess.Popen([LLACTR, "up", "--json"], env=env, stdout=out, stderr=out)
+    while not said.read_text().rstrip().endswith("}"):
+        assert process.poll() is None, f"`llactr up` ended:\n{said.read_text()}"
+        time.sleep(0.1)
+    return process, env, json.loads(said.read_text().splitlines()[-1])
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ def export_graph(model: CTRModel, path: Path) -> None:
             (example,),
             input_names=["rows"],
             output_names=["logit"],
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
             dynamo=True,
             verbose=False,
         )

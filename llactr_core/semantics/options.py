@@ -19,7 +19,7 @@ class SsftOptions(BaseModel):
     skip: bool = Setting(default=False, description="Embed the fields with the untuned model.")
     sam_num: int = Setting(default=200, ge=1, le=100_000, description="Distinct values sampled per field.")
     epochs: int = Setting(default=5, ge=1, le=1000, description="An epoch draws as many values as there are in train.")
-    batch_size: int = Setting(default=32, ge=1, le=4096, description="Prompts per step.")
+    batch_size: int = Setting(default=16, ge=1, le=4096, description="Prompts per step.")
     learning_rate: float = Setting(default=2e-3, gt=0, le=1.0, description="Peak; warm-up, then linear decay.")
     temperature: float = Setting(default=0.02, gt=0, le=10.0, description="tau of the contrastive softmax.")
     rank: int = Setting(default=8, ge=1, le=512, description="LoRA rank r.")

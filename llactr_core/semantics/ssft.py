@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -156,12 +157,13 @@ class _Run:
         return self._saved(state)
 
     def _epoch(self, state: State, epoch: int) -> State:
-        began, data, size = time.monotonic(), self.data, self.options.batch_size
+        began, data = time.monotonic(), self.data
         order = epoch_order(data.train, data.count, _epoch_size(data.train, self.options), self.options.seed, epoch)
         losses, tokens = 0.0, 0
-        for first in range(0, len(order), size):
-            batch = order[first : first + size]
-            step = epoch * data.steps + first // size
+        # Batches of equal size, so that the last one is no noisier than the others.
+        for number, part in enumerate(np.array_split(order, data.steps)):
+            batch: list[int] = part.tolist()
+            step = epoch * data.steps + number
             loss = self._step(batch, step)
             losses += loss * len(batch)
             tokens += sum(len(data.train_rows[i]) for i in batch)

@@ -16,6 +16,7 @@ from safetensors.numpy import save as save_tensors
 from llactr_core.errors import ArtifactError, SchemaError
 from llactr_core.semantics.files import write_atomic
 
+METADATA = "field_table"
 FORMAT = "llactr.field-table/1"
 Vectors = npt.NDArray[np.float32]
 
@@ -132,7 +133,7 @@ class FieldTable:
             "metrics": _json(self.metrics),
         }
         facts["digest"] = _content_digest(facts)
-        return save_tensors({"vectors": self.vectors}, metadata=facts)
+        return save_tensors({"vectors": self.vectors}, metadata={METADATA: _json(facts)})  # one key: equal bytes
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Self:
@@ -195,4 +196,4 @@ def _metadata(content: bytes) -> dict[str, str]:
     """The metadata in the header of a safetensors file: 8 bytes of length, then JSON."""
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length])
-    return dict(header.get("__metadata__") or {})
+    return dict(json.loads(header.get("__metadata__", {}).get(METADATA, "{}")))

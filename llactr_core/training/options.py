@@ -23,7 +23,7 @@ class TrainOptions(BaseModel):
         default=None, ge=1, description="Rows a step; by default N / 128 within 256..4096."
     )
     learning_rate: float = Setting(default=1e-3, gt=0, le=1)
-    embedding_l2: float = Setting(default=1e-5, ge=0, description="Factor of the squared embeddings of a batch.")
+    embedding_l2: float = Setting(default=1e-4, ge=0, description="Factor of the squared embeddings of a batch.")
     epochs: int = Setting(default=30, ge=1, le=1000)
     patience: int = Setting(default=3, ge=1, description="Evaluations without a better validation AUC before the end.")
     evaluations: int = Setting(default=1, ge=1, le=100, description="Evaluations per epoch.")

@@ -107,7 +107,7 @@ class _Child:
                 self.start()
         elif self._process is not None and self._process.poll() is not None:
             self.quick_deaths = 0 if now - self._started > HEALTHY_S else self.quick_deaths + 1
-            pause = FIRST_PAUSE_S * 2.0 ** min(self.quick_deaths, 10)
+            pause = FIRST_PAUSE_S * 2.0 ** min(max(self.quick_deaths - 1, 0), 10)
             self._start_at = now + min(pause, LONGEST_PAUSE_S)
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import os
 import socket
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from services.cli.place import HOST, Place
 
 if TYPE_CHECKING:
     from services.cli.dataset_choice import DatasetChoice
+
+VARIABLES = ("CTR_PORT", "LLM_PORT", "LLACTR_HOME", "DATA", "LABEL", "LLM_MODEL")
 
 
 def up(
@@ -33,6 +36,7 @@ def up(
 
     stop = StopRequest(Make() if under_make else None)
     stop.listen()
+    _drop_empty_variables()
     try:
         place = Place.from_environment()
         with _own_home(place):
@@ -41,6 +45,13 @@ def up(
     except CommandError as error:
         complain(error, as_json)
         raise typer.Exit(1) from error
+
+
+def _drop_empty_variables() -> None:
+    # `make run LLM_MODEL=` means the default, and the services' settings would take "" for a value.
+    for name in VARIABLES:
+        if os.environ.get(name) == "":
+            del os.environ[name]
 
 
 def choose(data: Path | None, label: str | None) -> "DatasetChoice":

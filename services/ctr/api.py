@@ -17,6 +17,7 @@ from services.ctr.routes.score import ModelName, score_router
 from services.ctr.settings import CtrSettings
 from services.shared.app import create_app
 from services.shared.auth import Guard
+from services.shared.job import Job, State
 from services.shared.job_routes import job_router
 from services.shared.jobs import JobStore
 from services.shared.problems import documented
@@ -35,6 +36,25 @@ class Ready(BaseModel):
     models: list[ModelName]
 
 
+class ServedJobs(JobStore):
+    """The jobs as this process shows them: whoever reads that a job has succeeded is scored by what it promoted."""
+
+    def __init__(self, storage: Storage, pool: ModelPool) -> None:
+        super().__init__(storage)
+        self._pool = pool
+
+    def get(self, job_id: str) -> Job:
+        """The job as it is now.
+
+        Raises:
+            NotFoundError: there is no such job.
+        """
+        job = super().get(job_id)
+        if job.state is State.SUCCEEDED:
+            self._pool.refresh()
+        return job
+
+
 def build_app(settings: CtrSettings) -> FastAPI:
     """The app; its storage is migrated and its model pool is filled when it starts.
 
@@ -43,9 +63,11 @@ def build_app(settings: CtrSettings) -> FastAPI:
     """
     storage = Storage(settings.storage_url)
     migrate(storage, "services.ctr")
-    registry, jobs, guard = Registry(storage, settings.bundles), JobStore(storage), Guard(storage, settings)
+    guard = Guard(storage, settings)
     guard.check_exposure()
+    registry = Registry(storage, settings.bundles)
     pool = ModelPool(registry, default_model=settings.default_model, max_loaded=settings.max_loaded)
+    jobs = ServedJobs(storage, pool)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

@@ -1,9 +1,10 @@
 """Who may call what: a bearer key with one of three roles; on loopback, reading is open by default."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 from fastapi import Depends
+from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from llactr_core.errors import AuthenticationError, OptionError, PermissionDenied
@@ -27,11 +28,14 @@ class Guard:
         self.open_reads = settings.is_loopback and not settings.require_key_to_read
         self._settings = settings
 
-    def require(self, role: Role) -> Callable[[HTTPAuthorizationCredentials | None], None]:
+    def require(self, role: Role) -> Callable[[HTTPAuthorizationCredentials | None], Awaitable[None]]:
         """A FastAPI dependency that lets only keys of this role or a higher one pass."""
 
-        def check(bearer: Bearer) -> None:
-            self.check(bearer.credentials if bearer else None, role)
+        async def check(bearer: Bearer) -> None:
+            if bearer is None:
+                self.check(None, role)
+            else:
+                await run_in_threadpool(self.check, bearer.credentials, role)
 
         return check
 

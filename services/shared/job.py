@@ -32,7 +32,7 @@ class JobRow(Base):
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     kind: Mapped[str] = mapped_column(String(50))
-    payload: Mapped[dict[str, Any]] = mapped_column(JSON)
+    payload: Mapped[dict[str, Any]] = mapped_column(JSON, deferred=True)
     payload_digest: Mapped[str] = mapped_column(String(64))
     idempotency_key: Mapped[str | None] = mapped_column(String(200), unique=True)
     active_key: Mapped[str | None] = mapped_column(String(200), unique=True)
@@ -58,7 +58,10 @@ class JobRow(Base):
 
 @dataclass(frozen=True)
 class Job:
-    """A job as it was when it was read. `owner` is the token of the claim that may change it."""
+    """A job as it was when it was read. `owner` is the token of the claim that may change it.
+
+    The payload may be large: it is there after `claim`, `submit` and `get`, and empty after `peek` and `recent`.
+    """
 
     id: str
     kind: str
@@ -110,12 +113,12 @@ def iso(seconds: float | None) -> str | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
-def job_of(row: JobRow) -> Job:
+def job_of(row: JobRow, with_payload: bool = True) -> Job:
     """The immutable value of a row."""
     return Job(
         id=row.id,
         kind=row.kind,
-        payload=row.payload,
+        payload=row.payload if with_payload else {},
         payload_digest=row.payload_digest,
         state=State(row.state),
         stage=row.stage,

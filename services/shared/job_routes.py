@@ -88,7 +88,7 @@ def job_router(store: JobStore, guard: Guard) -> APIRouter:
 
     @router.get("/{job_id}", summary="One job", dependencies=[reader], responses=documented(401, 403, 404))
     def one(job_id: str) -> JobView:
-        return JobView(**store.get(job_id).public())
+        return JobView(**store.peek(job_id).public())
 
     @router.delete(
         "/{job_id}",
@@ -111,7 +111,7 @@ def job_router(store: JobStore, guard: Guard) -> APIRouter:
         responses={200: {"content": {"text/event-stream": {}}}, **documented(401, 403, 404)},
     )
     async def events(job_id: str) -> StreamingResponse:
-        await run_in_threadpool(store.get, job_id)
+        await run_in_threadpool(store.peek, job_id)
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return StreamingResponse(_changes(store, job_id), media_type="text/event-stream", headers=headers)
 
@@ -121,7 +121,7 @@ def job_router(store: JobStore, guard: Guard) -> APIRouter:
 async def _changes(store: JobStore, job_id: str) -> AsyncIterator[str]:
     last, silent_s = "", 0.0
     while True:
-        job = await run_in_threadpool(store.get, job_id)
+        job = await run_in_threadpool(store.peek, job_id)
         content = json.dumps(job.public())
         if content != last:
             last, silent_s = content, 0.0

@@ -66,7 +66,9 @@ class JobStore:
         if idempotency_key is None:
             return None
         if not 1 <= len(idempotency_key) <= MAX_KEY:
-            raise OptionError(f"Idempotency-Key has {len(idempotency_key)} characters; give 1 to {MAX_KEY}")
+            raise OptionError(
+                f"Idempotency-Key has {len(idempotency_key)} characters; give 1 to {MAX_KEY}", field="Idempotency-Key"
+            )
         with self.storage.reading() as session:
             row = session.scalar(select(JobRow).where(JobRow.idempotency_key == idempotency_key))
             if row is None:
@@ -111,11 +113,20 @@ class JobStore:
         with self.storage.reading() as session:
             return job_of(_row(session, job_id))
 
+    def peek(self, job_id: str) -> Job:
+        """The job as it is now, without its payload.
+
+        Raises:
+            NotFoundError: there is no such job.
+        """
+        with self.storage.reading() as session:
+            return job_of(_row(session, job_id), with_payload=False)
+
     def recent(self, limit: int = 50) -> list[Job]:
         """The newest jobs, newest first."""
         with self.storage.reading() as session:
             rows = session.scalars(select(JobRow).order_by(JobRow.created_at.desc(), JobRow.id).limit(limit))
-            return [job_of(row) for row in rows]
+            return [job_of(row, with_payload=False) for row in rows]
 
     def cancel(self, job_id: str) -> Job:
         """Ask for a job's end: a waiting one ends at once, a running one as soon as its worker hears of it.

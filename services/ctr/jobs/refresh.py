@@ -20,6 +20,8 @@ from services.shared.datasets import resolve_dataset
 from services.shared.jobs import JobStore
 from services.shared.worker import JobContext
 
+TUNED = 0.6  # the share of the bar at which the new field table is there
+
 
 def refresh(context: JobContext, registry: Registry, store: JobStore, settings: CtrSettings) -> dict[str, Any]:
     """Do the job; payload {"model": name, "request": RefreshRequest}.
@@ -36,16 +38,16 @@ def refresh(context: JobContext, registry: Registry, store: JobStore, settings: 
     request = RefreshRequest.model_validate(context.payload["request"])
     state = StateFile(context.directory)
     span = Span(context.report)
-    span.stage("opening the dataset")
+    span.stage("opening the dataset", TUNED if state.state.table_version else 0.0)
     if state.state.parent is None:
         state.set(parent=registry.get(model, CHAMPION).version)
     old = registry.get(model, state.state.parent or CHAMPION)
     require_semantics(model, old)
     recipe = _recipe(model, request, old, settings)
     with field_semantics(settings) as semantics:
-        version = _Tuning(context, store, semantics, state, recipe, request, old).run(span.part(0.01, 0.6))
+        version = _Tuning(context, store, semantics, state, recipe, request, old).run(span.part(0.01, TUNED))
         table = pull_table(semantics, context, recipe.field_schema or recipe.schema.name, version)
-    new = make_version(recipe, table, context, registry, state, span.part(0.6, 1.0))
+    new = make_version(recipe, table, context, registry, state, span.part(TUNED, 1.0))
     context.check()
     registry.set_alias(model, CHAMPION, new.version)
     return {

@@ -15,7 +15,8 @@ from llactr_core.errors import RowError
 from services.ctr.decoding import ARROW, JSON, NDJSON, Batch, decode, require_plain_columns
 from services.ctr.pool import Loaded, ModelPool
 from services.ctr.settings import CtrSettings
-from services.shared.auth import Guard, Role
+from services.shared.auth import Bearer, Guard, Role
+from services.shared.problems import documented
 
 INLINE_BYTES = 32 * 1024  # larger bodies are parsed in a thread, so that the event loop stays free
 _ENCODER = msgspec.json.Encoder()
@@ -120,10 +121,18 @@ def score_router(pool: ModelPool, settings: CtrSettings, guard: Guard) -> APIRou
     """The scoring endpoint on the models of `pool`."""
     router = APIRouter(tags=["scoring"])
 
+    async def reader(bearer: Bearer) -> None:
+        # Without a key nothing is looked up: a thread for that would cost more than scoring a row.
+        if bearer is None:
+            guard.check(None, Role.READER)
+        else:
+            await asyncio.to_thread(guard.check, bearer.credentials, Role.READER)
+
     @router.post(
         "/v1/score",
         response_model=ScoreResponse,
-        dependencies=[Depends(guard.require(Role.READER))],
+        dependencies=[Depends(reader)],
+        responses=documented(400, 401, 403, 404, 409, 413, 415, 422),
         openapi_extra=OPENAPI,
         summary="Score feature rows",
     )

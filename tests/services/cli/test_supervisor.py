@@ -87,25 +87,26 @@ def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
         time.sleep(0.05)
 
 
-def start(folder: Path, programs: list[tuple[str, str, str]], processes: int, **more: float) -> subprocess.Popen[str]:
-    supervisor = subprocess.Popen(command(folder, *programs, **more), stdout=subprocess.PIPE, text=True)  # type: ignore[arg-type]
+def start(folder: Path, *programs: tuple[str, str, str], processes: int, grace: float = 5.0) -> subprocess.Popen[bytes]:
+    with (folder / "output").open("wb") as output:
+        supervisor = subprocess.Popen(command(folder, *programs, grace=grace), stdout=output)
     until(lambda: len(family(folder)) == processes)
     return supervisor
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_every_descendant(folder: Path, number: signal.Signals) -> None:
-    supervisor = start(folder, [("a", "0", "meek"), ("b", "2", "meek")], 4)
+    supervisor = start(folder, ("a", "0", "meek"), ("b", "2", "meek"), processes=4)
     began = time.monotonic()
     supervisor.send_signal(number)
-    output, _ = supervisor.communicate(timeout=15)
+    assert supervisor.wait(15) == 0
     assert time.monotonic() - began < 5
-    assert (supervisor.returncode, output) == (0, "ended\n")
+    assert (folder / "output").read_text() == "ended\n"
     assert family(folder) == []
 
 
 def test_what_ignores_the_signal_is_killed_after_the_grace_time(folder: Path) -> None:
-    supervisor = start(folder, [("a", "1", "stubborn"), ("b", "0", "meek")], 3, grace=1.0)
+    supervisor = start(folder, ("a", "1", "stubborn"), ("b", "0", "meek"), processes=3, grace=1.0)
     began = time.monotonic()
     supervisor.send_signal(signal.SIGTERM)
     supervisor.send_signal(signal.SIGTERM)
@@ -115,7 +116,7 @@ def test_what_ignores_the_signal_is_killed_after_the_grace_time(folder: Path) ->
 
 
 def test_orphans_in_sessions_of_their_own_are_found(folder: Path) -> None:
-    supervisor = start(folder, [("orphaning", "1", "meek")], 2)
+    supervisor = start(folder, ("orphaning", "1", "meek"), processes=2)
     (orphan,) = [pid for pid in family(folder) if (folder / "pids" / f"{pid}.orphaning-child").exists()]
     until(lambda: psutil.Process(orphan).ppid() == supervisor.pid)
     supervisor.send_signal(signal.SIGINT)
@@ -124,7 +125,7 @@ def test_orphans_in_sessions_of_their_own_are_found(folder: Path) -> None:
 
 
 def test_a_dead_program_is_started_again(folder: Path) -> None:
-    supervisor = start(folder, [("a", "0", "meek"), ("b", "0", "meek")], 2)
+    supervisor = start(folder, ("a", "0", "meek"), ("b", "0", "meek"), processes=2)
     (first,) = [pid for pid in family(folder) if (folder / "pids" / f"{pid}.a").exists()]
     os.kill(first, signal.SIGKILL)
     until(lambda: len(list((folder / "pids").glob("*.a"))) == 2 and len(family(folder)) == 2)
@@ -134,14 +135,14 @@ def test_a_dead_program_is_started_again(folder: Path) -> None:
 
 
 def test_programs_do_not_outlive_a_killed_supervisor(folder: Path) -> None:
-    supervisor = start(folder, [("a", "0", "stubborn"), ("b", "0", "meek")], 2)
+    supervisor = start(folder, ("a", "0", "stubborn"), ("b", "0", "meek"), processes=2)
     supervisor.kill()
     supervisor.wait()
     until(lambda: family(folder) == [], 5)
 
 
 def test_programs_have_process_groups_and_logs_of_their_own(folder: Path) -> None:
-    supervisor = start(folder, [("a", "0", "meek"), ("b", "0", "meek")], 2)
+    supervisor = start(folder, ("a", "0", "meek"), ("b", "0", "meek"), processes=2)
     groups = {os.getpgid(pid) for pid in family(folder)}
     assert len(groups) == 2
     assert os.getpgid(supervisor.pid) not in groups
@@ -186,7 +187,8 @@ from pathlib import Path
 
 from services.cli.supervisor import Program, Supervisor
 
-program = Program("broken", (sys.executable, "-c", "print('no such thing'); raise SystemExit(1)"), {}, Path(sys.argv[1]))
+command = (sys.executable, "-c", "print('no such thing'); raise SystemExit(1)")
+program = Program("broken", command, {}, Path(sys.argv[1]))
 supervisor = Supervisor([program])
 supervisor.start()
 deadline = time.monotonic() + 30

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from starlette.testclient import TestClient
 
 from llactr_core.bundle import Bundle
@@ -24,6 +25,8 @@ from services.ctr.registry import Lineage, Registry
 from services.ctr.settings import CtrSettings
 from services.shared.auth import ensure_admin_key
 from services.shared.storage import Storage, migrate
+
+torch.set_num_threads(1)
 
 SCHEMA = Schema.parse(
     {
@@ -156,11 +159,15 @@ class Service:
     scorers: dict[str, Scorer]
 
 
+@pytest.fixture(scope="session")
+def scorers(bundles: dict[str, Bundle]) -> dict[str, Scorer]:
+    return {name: Scorer.load(bundle.path) for name, bundle in bundles.items()}
+
+
 @pytest.fixture
-def service(settings: CtrSettings, storage: Storage, bundles: dict[str, Bundle]) -> Iterator[Service]:
+def service(settings: CtrSettings, storage: Storage, scorers: dict[str, Scorer]) -> Iterator[Service]:
     key = ensure_admin_key(settings.key_file)
     with TestClient(build_app(settings), raise_server_exceptions=False) as client:
-        scorers = {name: Scorer.load(bundle.path) for name, bundle in bundles.items()}
         yield Service(client, {"Authorization": f"Bearer {key}"}, scorers)
 
 

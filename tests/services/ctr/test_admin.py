@@ -5,9 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.testclient import TestClient
 
+from services.ctr.api import build_app
+from services.ctr.registry import Registry
 from services.ctr.settings import CtrSettings
 from services.shared.auth import KeyStore, Role
+from services.shared.jobs import JobStore
 from services.shared.storage import Storage
 
 
@@ -137,6 +141,20 @@ def test_refresh_without_a_body_is_a_job_on_the_only_champion(
     answer = service.client.post("/v1/admin/refresh", headers=service.admin)
     assert answer.status_code == 202, answer.text
     assert service.client.get(f"/v1/jobs/{answer.json()['job']['id']}").json()["kind"] == "refresh"
+
+
+def test_who_reads_that_a_job_succeeded_is_scored_by_what_it_promoted(
+    settings: CtrSettings, storage: Storage, registry: Registry, publish: Callable[..., str]
+) -> None:
+    slow = settings.model_copy(update={"poll_s": 60.0})
+    with TestClient(build_app(slow)) as client:
+        assert client.get("/readyz").status_code == 503
+        store = JobStore(storage)
+        job = store.submit("train", {})
+        version = publish("none", alias="champion")
+        store.succeed(job.id, {})
+        assert client.get(f"/v1/jobs/{job.id}").json()["state"] == "succeeded"
+        assert client.post("/v1/score", json={"rows": [{}]}).json()["model"]["version"] == version
 
 
 CALLS = [

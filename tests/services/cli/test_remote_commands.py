@@ -1,0 +1,134 @@
+"""The commands that are calls of the services."""
+
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from shop import SHOP
+
+from services.cli.main import run
+
+DONE = {"id": "j1", "kind": "train", "state": "succeeded", "progress": 1.0, "result": {"version": "v2", "metrics": {}}}
+VERSIONS = {
+    "versions": [
+        {
+            "version": "v2",
+            "created_at": "2026",
+            "aliases": ["champion"],
+            "lineage": {"backbone": "deepfm", "enhancer": "llactr"},
+            "metrics": {"valid": {"auc": 0.75}},
+        }
+    ]
+}
+
+
+def last_line(capsys: pytest.CaptureFixture[str]) -> Any:
+    return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+
+def test_models(service: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    service.answers = {
+        "GET /v1/models": (200, {"models": [{"name": "shop", "aliases": {"champion": "v2"}, "versions": ["v2"]}]}),
+        "GET /v1/models/shop/versions": (200, VERSIONS),
+        "PUT /v1/admin/models/shop/aliases/champion": (200, {"alias": "champion", "version": "v1", "previous": "v2"}),
+    }
+    assert run(["models", "list", "--json"]) == 0
+    assert last_line(capsys)["models"][0]["aliases"] == {"champion": "v2"}
+    assert run(["models", "versions", "shop"]) == 0
+    assert "deepfm + llactr" in (out := capsys.readouterr().out)
+    assert "0.7500" in out
+    assert run(["models", "promote", "shop", "v1", "--json"]) == 0
+    assert last_line(capsys)["previous"] == "v2"
+    assert service.asked[-1][2] == {"version": "v1", "force": False}
+    assert service.asked[-1][1]["Authorization"] == "Bearer secret"
+
+
+def test_training_at_the_service(service: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    SHOP.save(tmp_path / "schema.yaml")
+    service.answers = {
+        "POST /v1/admin/models/shop/train": (202, {"job": {"id": "j1", "state": "queued"}}),
+        "GET /v1/jobs/j1": (200, DONE),
+    }
+    words = ["models", "train", "shop", "--dataset", str(tmp_path), "--schema", str(tmp_path / "schema.yaml")]
+    assert run([*words, "--promote", "-o", "epochs=1", "--json"]) == 0
+    assert last_line(capsys)["result"]["version"] == "v2"
+    body = service.asked[0][2]
+    assert (body["dataset"], body["promote"], body["options"]) == (str(tmp_path), True, {"epochs": 1})
+    assert [field["name"] for field in body["schema"]["fields"]] == list(SHOP.names)
+    assert run([*words, "--no-wait"]) == 0
+    assert "llactr jobs watch j1" in capsys.readouterr().out
+
+
+def test_the_whole_chain(service: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    service.answers = {
+        "POST /v1/admin/refresh": (202, {"job": {"id": "j1", "state": "queued"}}),
+        "GET /v1/jobs/j1": (
+            200,
+            {**DONE, "state": "failed", "error": {"code": "conflict", "detail": "no field semantics"}},
+        ),
+    }
+    assert run(["models", "refresh", "shop", "-o", "seed=3"]) == 2
+    assert "no field semantics" in capsys.readouterr().err
+    assert service.asked[0][2] == {"model": "shop", "ssft": {"seed": 3}}
+
+
+def test_fields(service: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    SHOP.save(tmp_path / "schema.yaml")
+    found = {"schema": "shop", "version": "t1", "fields": ["a", "b", "c"], "vectors": [[1, 0], [0, 1], [0.1, 1]]}
+    service.answers = {
+        "POST /v1/schemas": (201, {"name": "shop", "fingerprint": "f" * 64, "fields": []}),
+        "POST /v1/admin/fields/shop/refresh": (200, {"version": "t1"}),
+        "GET /v1/fields/shop/versions/previous": (200, {**found, "model": "mini"}),
+        "GET /v1/fields/shop/versions": (200, {"versions": [{"version": "t1", "aliases": ["current"]}]}),
+        "PUT /v1/fields/shop/aliases/current": (200, {"alias": "current", "version": "t0", "previous": "t1"}),
+    }
+    assert run(["fields", "register", str(tmp_path / "schema.yaml"), "--json"]) == 0
+    assert last_line(capsys)["created"] is True
+    assert run(["fields", "refresh", "shop", "--dataset", str(tmp_path), "--json"]) == 0
+    assert last_line(capsys) == {"schema": "shop", "version": "t1", "reused": True}
+    assert run(["fields", "show", "shop", "--version", "previous"]) == 0
+    nearest = [line.split() for line in capsys.readouterr().out.splitlines() if line[:2] in ("a ", "b ", "c ")]
+    assert [row[:2] for row in nearest] == [["a", "c"], ["b", "c"], ["c", "b"]]
+    assert run(["fields", "versions", "shop", "--json"]) == 0
+    assert last_line(capsys)["versions"][0]["aliases"] == ["current"]
+    assert run(["fields", "alias", "shop", "current", "t0"]) == 0
+    assert "current -> t0 (before: t1)" in capsys.readouterr().out
+
+
+def test_jobs(service: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    service.answers = {
+        "GET /v1/jobs": (200, {"jobs": [DONE]}),
+        "GET /v1/jobs/j1": (200, DONE),
+        "DELETE /v1/jobs/j1": (202, {**DONE, "state": "running", "stage": "cancelling"}),
+    }
+    assert run(["jobs", "list", "--json"]) == 0
+    assert [job["service"] for job in last_line(capsys)["jobs"]] == ["llm", "ctr"]
+    assert run(["jobs", "show", "j1", "--json"]) == 0
+    assert last_line(capsys)["result"]["version"] == "v2"
+    assert run(["jobs", "cancel", "j1"]) == 0
+    assert "cancelling" in capsys.readouterr().out
+    assert run(["jobs", "watch", "j1", "--json"]) == 0
+    assert last_line(capsys)["state"] == "succeeded"
+    assert run(["jobs", "show", "unknown"]) == 2
+    assert "nothing at GET /v1/jobs/unknown" in capsys.readouterr().err
+
+
+def test_a_refusal_is_one_line(service: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    service.answers = {"GET /v1/models": (401, {"code": "unauthenticated", "detail": "no such key"})}
+    assert run(["models", "list", "--json"]) == 2
+    captured = capsys.readouterr()
+    assert len(captured.err.splitlines()) == 1
+    assert str(tmp_path) in captured.err
+    error = json.loads(captured.out.splitlines()[-1])["error"]
+    assert (error["status"], error["code"]) == (401, "unauthenticated")
+
+
+def test_no_service_says_how_to_start_one(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    monkeypatch.setenv("CTR_PORT", str(port))
+    monkeypatch.delenv("LLACTR_CTR_URL", raising=False)
+    assert run(["models", "list"]) == 2
+    assert "make run" in capsys.readouterr().err
