@@ -1,13 +1,15 @@
 # make run                            both services and their workers in the foreground, with a trained model
 # make run DATA=rows.parquet LABEL=click    the same on your own data (CSV, JSONL, Parquet; a file or a folder of splits)
-# make test | lint | results | install
+# make test | lint | results | docs | first-run | install
 #
 # Variables, from the environment or as `make NAME=VALUE`:
 #   CTR_PORT (8000), LLM_PORT (8001), LLACTR_HOME (.llactr), DATA, LABEL, LLM_MODEL
 #   PYTHON       the Python >= 3.11 that makes .venv; by default the first one found
+#   DATASETS     the folder with the datasets of `make results`
 #   TORCH_INDEX  where PyTorch comes from when pip finds no local wheel; a CUDA index is used only when it is named here
 
 VENV ?= .venv
+DATASETS ?= ../shared/data
 JOBS ?= 2
 TORCH_VERSION := 2.13.0
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
@@ -22,7 +24,7 @@ bin := $(VENV)/bin
 pip := $(bin)/python -m pip --disable-pip-version-check
 locked := pyproject.toml clients/python/pyproject.toml requirements.lock
 
-.PHONY: run install test lint results
+.PHONY: run install test lint results docs first-run
 .DEFAULT_GOAL := run
 
 # exec: the supervisor takes the place of the recipe's shell, so that it is the one that make passes SIGTERM on to.
@@ -41,7 +43,14 @@ lint: $(VENV)/.installed-dev
 	MYPYPATH=clients/python $(bin)/mypy --strict
 
 results: $(VENV)/.installed-dev
-	$(bin)/python -m benchmarks.results
+	$(bin)/python -m benchmarks.results --datasets $(DATASETS)
+
+docs: $(VENV)/.installed-dev
+	$(bin)/python -m services.cli.reference
+
+# A fresh clone of HEAD in an empty folder: both commands as the README prints them, into docs/first-run.md.
+first-run:
+	$(PYTHON) benchmarks/first_run.py
 
 $(VENV)/.installed: $(locked) | $(VENV)/.torch
 	@$(pip) install --quiet -c requirements.lock setuptools

@@ -44,6 +44,7 @@ def main() -> None:
     parser.add_argument("--datasets", type=Path, required=True, help="the folder with ml1m/ and amazon2018_magazine/")
     parser.add_argument("--state", type=Path, default=HERE.parent / ".llactr" / "results")
     arguments = parser.parse_args()
+    OUT.mkdir(parents=True, exist_ok=True)
     done = load_runs()
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         for name in DATASETS:

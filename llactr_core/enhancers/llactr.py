@@ -3,22 +3,11 @@
 import math
 
 import torch
-from pydantic import BaseModel, ConfigDict
-from pydantic import Field as Setting
 from torch import Tensor, nn
 from torch.nn import functional
 
 from llactr_core.enhancers.base import Enhancer
-
-
-class LlactrOptions(BaseModel):
-    """Strength and form of FRE and FIE."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    fre_weight: float = Setting(default=0.1, ge=0, description="Factor of the FRE loss; 0 leaves it out.")
-    fie_weight: float = Setting(default=1.0, ge=0, description="lambda of the FIE term; 0 leaves it out.")
-    fie_rank: int = Setting(default=16, ge=1, le=512, description="Rank of g's bilinear form.")
+from llactr_core.enhancers.options import LlactrOptions
 
 
 class FRE(nn.Module):

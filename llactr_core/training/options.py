@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic import Field as Setting
 
-from llactr_core.enhancers.llactr import LlactrOptions
+from llactr_core.enhancers.options import LlactrOptions
 from llactr_core.errors import OptionError
 
 

@@ -48,18 +48,21 @@ def launch(place: Place, choice: DatasetChoice, stop: StopRequest, *, as_json: b
 
 
 def programs(place: Place, choice: DatasetChoice) -> list[Program]:
-    """The four processes and their environment. What the user set in the environment stays."""
+    """The four processes with what they have to know beside the environment of this one.
+
+    They may read the dataset's folder and the sample's, beside those that the environment names.
+    """
     from llactr_core.datasets import sample_dataset
 
     folder = choice.path if choice.path.is_dir() else choice.path.parent
-    roots = json.dumps(sorted({str(folder), str(sample_dataset())}))
+    folders = {str(folder), str(sample_dataset())}
     settings = {
         "LLACTR_HOME": str(place.home),
         "LLACTR_CTR_PORT": str(place.ctr_port),
         "LLACTR_LLM_PORT": str(place.llm_port),
         "LLACTR_CTR_LLM_URL": f"http://{HOST}:{place.llm_port}",
-        "LLACTR_CTR_DATA_ROOTS": roots,
-        "LLACTR_LLM_DATA_ROOTS": roots,
+        "LLACTR_CTR_DATA_ROOTS": _roots("LLACTR_CTR_DATA_ROOTS", folders),
+        "LLACTR_LLM_DATA_ROOTS": _roots("LLACTR_LLM_DATA_ROOTS", folders),
         "LLACTR_CTR_DEFAULT_MODEL": choice.schema.name,
         "PYTHONUNBUFFERED": "1",
         **{name: value for name, value in MALLOC.items() if name not in os.environ},
@@ -69,6 +72,14 @@ def programs(place: Place, choice: DatasetChoice) -> list[Program]:
         Program(name, (sys.executable, "-m", f"services.{name.replace('-', '.')}"), settings, logs / f"{name}.log")
         for name in ("llm-api", "llm-worker", "ctr-api", "ctr-worker")
     ]
+
+
+def _roots(variable: str, folders: set[str]) -> str:
+    try:
+        given = json.loads(os.environ.get(variable) or "[]")
+        return json.dumps(sorted(folders | {str(folder) for folder in given}))
+    except (ValueError, TypeError) as error:
+        raise CommandError(f'{variable} is no JSON list of folders, such as ["/data"]') from error
 
 
 class _Opening(threading.Thread):

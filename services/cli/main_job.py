@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from llactr_client import Client, Job, ModelVersion
 
+from llactr_core.proof.readings import record_reading
 from services.cli.console import CommandError, table
 from services.cli.dataset_choice import DatasetChoice
 from services.cli.display import Display
@@ -66,6 +67,7 @@ class MainJob:
             CommandError: the job has failed too often.
         """
         self._refresh_fields()
+        record_reading(f"make run ({self.name}): plain and LLaCTR")
         # Both are queued at once: if this process is stopped after the first, the next start finds the second done.
         enhanced, plain = self._submit_training("llactr"), self._submit_training("none")
         self._follow(f"{BACKBONE_TITLES[BACKBONE]} + LLaCTR", enhanced)

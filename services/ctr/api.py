@@ -43,13 +43,13 @@ class ServedJobs(JobStore):
         super().__init__(storage)
         self._pool = pool
 
-    def get(self, job_id: str) -> Job:
-        """The job as it is now.
+    def peek(self, job_id: str) -> Job:
+        """The job as it is now, without its payload.
 
         Raises:
             NotFoundError: there is no such job.
         """
-        job = super().get(job_id)
+        job = super().peek(job_id)
         if job.state is State.SUCCEEDED:
             self._pool.refresh()
         return job

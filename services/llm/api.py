@@ -8,6 +8,7 @@ from fastapi import APIRouter, FastAPI
 from llactr_core.errors import LlactrError, UnavailableError
 from llactr_core.semantics.weights import model_digest, resolve_model
 from services.llm.embedder import Embedder
+from services.llm.models import stay_offline
 from services.llm.routes.aliases import alias_router
 from services.llm.routes.embeddings import embedding_router
 from services.llm.routes.fields import field_router
@@ -20,11 +21,11 @@ from services.shared.app import Health, create_app
 from services.shared.auth import Guard
 from services.shared.job_routes import job_router
 from services.shared.jobs import JobStore
+from services.shared.key_routes import key_router
 from services.shared.problems import documented
 from services.shared.serving import guarded, serve
 from services.shared.storage import Storage, migrate
 
-PACKAGE = "services.llm"
 DESCRIPTION = "Field semantics as a service: tune a language model to a schema's fields, and publish their vectors."
 
 
@@ -35,7 +36,7 @@ def build_app(settings: LlmSettings) -> FastAPI:
         OptionError: the service would listen beyond loopback without any key.
     """
     storage = Storage(settings.storage_url)
-    migrate(storage, PACKAGE)
+    migrate(storage, "services.llm")
     guard = Guard(storage, settings)
     guard.check_exposure()
     schemas, tables, jobs = SchemaStore(storage), TableStore(storage, settings), JobStore(storage)
@@ -52,6 +53,7 @@ def build_app(settings: LlmSettings) -> FastAPI:
         alias_router(schemas, tables, guard),
         embedding_router(tables, Embedder(settings.cached_engines), settings, guard),
         job_router(jobs, guard),
+        key_router(guard),
         _ready_router(storage, settings),
     ]
     return create_app("LLaCTR: LLM service", settings, routers, lifespan, DESCRIPTION)
@@ -80,6 +82,7 @@ def _ready_router(storage: Storage, settings: LlmSettings) -> APIRouter:
 def main() -> None:
     """Serve with the settings of the environment."""
     settings = LlmSettings()
+    stay_offline()
     serve(lambda: build_app(settings), settings)
 
 

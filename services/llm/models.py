@@ -1,5 +1,6 @@
 """Which language models a caller may name: the service's own, and those in folders that the operator allowed."""
 
+import os
 from pathlib import Path
 
 from llactr_core.errors import OptionError
@@ -25,6 +26,11 @@ def allowed_model(name: str | None, settings: LlmSettings) -> str:
         return str(offered[name].resolve())
     names = ", ".join(sorted({own, DEFAULT_MODEL, *offered}))
     raise OptionError(f"the model {name!r} is none that this service offers; it offers: {names}", field="model")
+
+
+def stay_offline() -> None:
+    """Models come from this machine; without this, a library would look for newer files on the network."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
 def _models(root: Path) -> list[Path]:

@@ -1,8 +1,6 @@
 """The LLM service's worker process: does refresh jobs."""
 
-import os
-
-from services.llm.api import PACKAGE
+from services.llm.models import stay_offline
 from services.llm.refresh import refresh_handler
 from services.llm.request import KIND
 from services.llm.settings import LlmSettings
@@ -17,10 +15,9 @@ def main() -> None:
     """Work with the settings of the environment."""
     settings = LlmSettings()
     configure_logging(settings.log_level)
-    # Models come from this machine; without this, a library would look for newer files on the network.
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    stay_offline()
     storage = Storage(settings.storage_url)
-    migrate(storage, PACKAGE)
+    migrate(storage, "services.llm")
     handlers = {KIND: refresh_handler(TableStore(storage, settings), settings)}
     work(JobStore(storage), handlers, settings)
 

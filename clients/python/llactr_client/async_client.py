@@ -11,7 +11,7 @@ from llactr_client import ctr_calls, llm_calls
 from llactr_client.call import Call, Reply, Service
 from llactr_client.client import CTR_URL, LLM_URL
 from llactr_client.errors import ClientError, error_of
-from llactr_client.exchange import LOOPBACK, Exchange, ReplyCache, Retry, limits, lost, reply_of, timeout_of
+from llactr_client.exchange import LOOPBACK, Exchange, ReplyCache, Retry, limits, lost, reply_of, timeout_of, trust
 from llactr_client.results import (
     Alias,
     Embeddings,
@@ -58,7 +58,9 @@ class AsyncClient:
         self._retry = retry or Retry()
         self._cache = ReplyCache()
         direct: dict[str, httpx2.AsyncBaseTransport | None] = dict.fromkeys(LOOPBACK)
-        self._http = httpx2.AsyncClient(timeout=timeout_of(timeout_s), limits=limits(), mounts=direct)
+        self._http = httpx2.AsyncClient(
+            timeout=timeout_of(timeout_s), limits=limits(), mounts=direct, verify=trust(ctr_url, llm_url)
+        )
 
     async def __aenter__(self) -> Self:
         return self

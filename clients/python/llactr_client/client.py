@@ -10,7 +10,7 @@ import httpx2
 from llactr_client import ctr_calls, llm_calls
 from llactr_client.call import Call, Reply, Service
 from llactr_client.errors import ClientError, error_of
-from llactr_client.exchange import LOOPBACK, Exchange, ReplyCache, Retry, limits, lost, reply_of, timeout_of
+from llactr_client.exchange import LOOPBACK, Exchange, ReplyCache, Retry, limits, lost, reply_of, timeout_of, trust
 from llactr_client.results import (
     Alias,
     Embeddings,
@@ -59,7 +59,9 @@ class Client:
         self._retry = retry or Retry()
         self._cache = ReplyCache()
         direct: dict[str, httpx2.BaseTransport | None] = dict.fromkeys(LOOPBACK)
-        self._http = httpx2.Client(timeout=timeout_of(timeout_s), limits=limits(), mounts=direct)
+        self._http = httpx2.Client(
+            timeout=timeout_of(timeout_s), limits=limits(), mounts=direct, verify=trust(ctr_url, llm_url)
+        )
 
     def __enter__(self) -> Self:
         return self

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict
 from pydantic import Field as Setting
 
 from llactr_core.errors import BundleError, ConflictError
+from llactr_core.training.options import TrainOptions
 from services.ctr.payloads import RefreshRequest, TrainRequest
 from services.ctr.pool import ModelPool
 from services.ctr.registry import CHAMPION, NAME_PATTERN, Registry, require_semantics
@@ -73,6 +74,7 @@ def admin_router(registry: Registry, pool: ModelPool, jobs: JobStore, settings: 
     def train(model: ModelPath, request: TrainRequest, idempotency_key: IdempotencyKey = None) -> Accepted:
         """A job trains the version and registers it; it becomes the champion if the model has none."""
         request.schema_given()
+        TrainOptions.parse({**request.options, "backbone": request.backbone, "enhancer": request.enhancer})
         resolve_dataset(request.dataset, settings.data_roots)
         return _submitted(jobs, "train", model, request, idempotency_key)
 

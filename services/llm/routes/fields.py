@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Header, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from llactr_core.errors import NotFoundError
 from services.llm.formats import ARROW, JSON, SAFETENSORS, WRITERS, choose
 from services.llm.routes.schemas import SchemaPath
 from services.llm.schema_store import SchemaStore
@@ -146,8 +147,11 @@ def field_router(schemas: SchemaStore, tables: TableStore, guard: Guard) -> APIR
 
 
 def _found(schemas: SchemaStore, tables: TableStore, schema: str, version: str) -> TableInfo:
-    schemas.get(schema)
-    return tables.info(schema, version)
+    try:
+        return tables.info(schema, version)
+    except NotFoundError:
+        schemas.get(schema)  # says so where it is the schema that is missing
+        raise
 
 
 def _matches(header: str | None, version: str) -> bool:

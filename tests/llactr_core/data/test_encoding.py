@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -170,3 +172,35 @@ def test_the_vocabulary_cap_keeps_the_most_frequent() -> None:
     encoder = Encoder.fit(schema, table([{"a": v} for v in "xxxyyzw"]).to_batches())
     assert encoder.size == FIRST_VALUE + 2
     assert encoder.encode_rows([{"a": "y"}, {"a": "z"}]).ids.ravel().tolist() == [FIRST_VALUE + 1, UNSEEN]
+
+
+TEN_MILLION = """
+import resource
+import numpy as np, pyarrow as pa
+from llactr_core.data.encoding import Encoder
+from llactr_core.schema import Field, Schema
+
+def batches():
+    for start in range(0, 10_000_000, 65536):
+        ids = np.arange(start, min(start + 65536, 10_000_000))
+        yield pa.record_batch({"id": pa.array(ids), "one": pa.array(["same"] * len(ids))})
+
+schema = Schema(name="s", fields=(Field(name="id", max_vocabulary=100_000), Field(name="one")))
+print(Encoder.fit(schema, batches()).size, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_ten_million_values_are_fitted_in_bounded_memory_and_capped() -> None:
+    said = subprocess.check_output([sys.executable, "-c", TEN_MILLION], text=True).split()
+    assert int(said[0]) == FIRST_VALUE + 100_000 + FIRST_VALUE + 1
+    assert int(said[1]) < 2_500_000, "kilobytes at the peak"
+
+
+def test_values_of_ten_thousand_characters_are_told_apart() -> None:
+    long, longer = "x" * 10_000, "x" * 10_001
+    schema = Schema(name="s", fields=(Field(name="a"),))
+    encoder = Encoder.fit(schema, table([{"a": long}, {"a": longer}]).to_batches())
+    ids = encoder.encode_rows([{"a": long}, {"a": longer}, {"a": "x" * 10_002}]).ids.ravel().tolist()
+    assert sorted(ids[:2]) == [FIRST_VALUE, FIRST_VALUE + 1]
+    assert ids[2] == UNSEEN
+    assert max(len(value) for value in encoder.encoders[0].vocabulary.values.to_pylist()) <= 256

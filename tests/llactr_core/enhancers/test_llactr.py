@@ -3,8 +3,9 @@ import pytest
 import torch
 
 from llactr_core.enhancers.base import pair_logit
-from llactr_core.enhancers.llactr import FIE, FRE, Llactr, LlactrOptions
+from llactr_core.enhancers.llactr import FIE, FRE, Llactr
 from llactr_core.enhancers.model import CTRModel, ServingGraph
+from llactr_core.enhancers.options import LlactrOptions
 from llactr_core.models.base import Shape
 from llactr_core.models.embedding import FeatureEmbedding
 from llactr_core.models.registry import BACKBONES, build_backbone

@@ -124,6 +124,18 @@ def test_an_unknown_backbone_is_refused_with_the_known_ones(shop: Splits, tmp_pa
         train_bundle(shop, SHOP, None, options, tmp_path / "b", tmp_path / "c", silent)
 
 
+def test_a_field_with_one_value_does_no_harm(tmp_path: Path) -> None:
+    rows = shop_rows(300, 1)
+    same = rows.set_column(1, "colour", pa.array(["red"] * 300)).set_column(2, "price", pa.array([1.0] * 300))
+    for name in ("train", "valid", "test"):
+        pq.write_table(same, tmp_path / f"{name}.parquet")
+    one = QUICK.model_copy(update={"epochs": 1})
+    bundle = train_bundle(
+        open_dataset(tmp_path, "click"), SHOP, shop_table(), one, tmp_path / "b", tmp_path / "c", silent
+    )
+    assert bundle.metrics["valid"]["logloss"] < 1
+
+
 def test_one_class_is_refused(tmp_path: Path) -> None:
     rows = shop_rows(100, 1)
     clicks = rows.set_column(rows.schema.get_field_index("click"), "click", pa.array([1] * 100))

@@ -48,6 +48,12 @@ def test_the_champion_before_stays_as_previous_and_a_roll_back_is_the_same_call(
     assert registry.aliases() == {"m": {"champion": "v2", "previous": "v1"}}
     assert registry.set_alias("m", "champion", "v1") == "v2"
     assert registry.aliases() == {"m": {"champion": "v1", "previous": "v2"}}
+    registry.set_alias("m", "challenger", "v1")
+    registry.set_alias("m", "challenger", "v2")
+    assert registry.aliases()["m"]["previous"] == "v2"
+    registry.set_alias("m", "champion", "v1")
+    registry.set_alias("m", "challenger", "v1")
+    assert registry.aliases()["m"]["previous"] == "v2"
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,9 @@ NEEDS = {
     ("get", "/v1/fields/{schema}/similarity"): Role.READER,
     ("put", "/v1/fields/{schema}/aliases/{alias}"): Role.ADMIN,
     ("post", "/v1/embeddings"): Role.READER,
+    ("post", "/v1/admin/keys"): Role.ADMIN,
+    ("get", "/v1/admin/keys"): Role.ADMIN,
+    ("delete", "/v1/admin/keys/{key_id}"): Role.ADMIN,
     ("get", "/v1/jobs"): Role.READER,
     ("get", "/v1/jobs/{job_id}"): Role.READER,
     ("delete", "/v1/jobs/{job_id}"): Role.TRAINER,
@@ -30,7 +33,7 @@ BODIES = {"post": {}, "put": {}}
 
 
 def call(client: TestClient, method: str, path: str, key: str | None) -> int:
-    where = path.format(schema="s", version="current", alias="current", job_id="x")
+    where = path.format(schema="s", version="current", alias="current", job_id="x", key_id="x")
     headers = {"Authorization": f"Bearer {key}"} if key is not None else {}
     return client.request(method, where, json=BODIES.get(method), headers=headers).status_code
 

@@ -154,7 +154,8 @@ def test_calls_at_once_start_one_job(house: Any) -> None:
         ({"samples": MANY, "dataset": "x"}, "invalid-input", None),
         ({"samples": {"colour": ["red"]}}, "invalid-schema", "colour"),
         ({"samples": {"zip": [None, "", float("1e999")]}}, "invalid-data", "samples"),
-        ({"samples": {"zip": [["nested"]]}}, "invalid-input", "samples.zip.0"),
+        ({"samples": {"zip": ["a", ["nested"]]}}, "invalid-option", "samples.zip.1"),
+        ({"samples": {"zip": "94110"}}, "invalid-input", "samples.zip"),
         ({"samples": MANY, "ssft": {"rank": 0}}, "invalid-input", "ssft.rank"),
         ({"samples": MANY, "ssft": {"speed": 1}}, "invalid-input", "ssft.speed"),
         ({"samples": MANY, "ssft": {"objective": "generative"}}, "invalid-option", "objective"),
@@ -171,11 +172,7 @@ def test_bad_requests_are_refused_before_any_job(
         "/v1/admin/fields/bad/refresh", content=content, headers={"Content-Type": "application/json"}
     )
     problem = answer.json()
-    assert (answer.status_code, problem["code"], problem.get("field", "").rsplit(".str", 1)[0] or None) == (
-        422,
-        code,
-        field,
-    )
+    assert (answer.status_code, problem["code"], problem.get("field")) == (422, code, field)
     assert answer.headers["content-type"] == "application/problem+json"
 
 

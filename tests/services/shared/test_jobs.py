@@ -198,6 +198,15 @@ def test_reports_are_clean_numbers(store: JobStore) -> None:
     assert public["eta_s"] is None
 
 
+def test_listing_and_peeking_leave_payloads_alone(store: JobStore) -> None:
+    job = store.submit("train", {"n": 1})
+    assert (store.get(job.id).payload, store.peek(job.id).payload, store.recent(1)[0].payload) == ({"n": 1}, {}, {})
+    assert store.peek(job.id).public() == store.get(job.id).public()
+    claimed = store.claim("w", 10)
+    assert claimed is not None
+    assert claimed.payload == {"n": 1}
+
+
 def test_recent_is_newest_first(store: JobStore) -> None:
     ids = [store.submit("train", {"n": n}).id for n in range(3)]
     assert [job.id for job in store.recent(2)] == ids[:0:-1]

@@ -5,6 +5,8 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import inspect, text, update
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import CreateTable
 
 import services.llm.tables  # noqa: F401 - its tables are what the migrations are compared with
 from llactr_core.errors import OptionError
@@ -80,3 +82,8 @@ def test_a_package_without_migrations_and_an_unreadable_url_are_refused(tmp_path
     storage.close()
     with pytest.raises(OptionError, match="database URL"):
         Storage("no url at all")
+
+
+def test_the_tables_are_postgres_tables_too() -> None:
+    for table in Base.metadata.tables.values():
+        assert str(CreateTable(table).compile(dialect=postgresql.dialect()))

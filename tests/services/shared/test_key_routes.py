@@ -1,0 +1,42 @@
+from collections.abc import Iterator
+
+import pytest
+from starlette.testclient import TestClient
+
+from services.shared.app import create_app
+from services.shared.auth import Guard, ensure_admin_key
+from services.shared.key_routes import key_router
+from services.shared.settings import ServiceSettings
+from services.shared.storage import Storage
+
+
+@pytest.fixture
+def client(storage: Storage, settings: ServiceSettings) -> Iterator[TestClient]:
+    app = create_app("test", settings, [key_router(Guard(storage, settings))])
+    with TestClient(app, headers={"Authorization": f"Bearer {ensure_admin_key(settings.key_file)}"}) as opened:
+        yield opened
+
+
+def test_a_key_is_made_shown_once_used_and_revoked(client: TestClient) -> None:
+    made = client.post("/v1/admin/keys", json={"name": "ci", "role": "admin"})
+    assert made.status_code == 201
+    headers = {"Authorization": f"Bearer {made.json()['key']}"}
+    [listed] = client.get("/v1/admin/keys", headers=headers).json()["keys"]
+    assert listed == {name: value for name, value in made.json().items() if name != "key"}
+    revoked = client.delete(f"/v1/admin/keys/{listed['id']}").json()
+    assert revoked["revoked_at"] is not None
+    assert client.get("/v1/admin/keys", headers=headers).status_code == 401
+    assert client.delete("/v1/admin/keys/none").status_code == 404
+
+
+@pytest.mark.parametrize("body", [{"name": "", "role": "admin"}, {"name": "x", "role": "king"}, {"name": "x"}])
+def test_bad_keys(client: TestClient, body: dict[str, str]) -> None:
+    assert client.post("/v1/admin/keys", json=body).status_code == 422
+
+
+def test_lower_roles_make_no_keys(client: TestClient) -> None:
+    key = client.post("/v1/admin/keys", json={"name": "ci", "role": "trainer"}).json()["key"]
+    answer = client.post(
+        "/v1/admin/keys", json={"name": "me", "role": "admin"}, headers={"Authorization": f"Bearer {key}"}
+    )
+    assert answer.status_code == 403

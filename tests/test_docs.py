@@ -1,0 +1,37 @@
+"""The docs say what the code does."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from services.cli.reference import FILE, reference
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def test_the_reference_is_what_the_code_says() -> None:
+    assert FILE.read_text(encoding="utf-8") == reference(), "run `make docs` and commit docs/reference.md"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)\)", page.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_every_command_in_the_readme_exists() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    known = FILE.read_text(encoding="utf-8")
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    used = re.findall(r"`?llactr ((?:[a-z]+ ?){1,2})", " ".join(re.findall(r"(?m)^llactr .*|`llactr [^`]*`", text)))
+    assert len(used) >= 5
+    for words in used:
+        first, *rest = words.split()
+        assert f"`llactr {first}" in known
+        if rest and f"### `llactr {first}`" not in known:
+            assert f"### `llactr {first} {rest[0]}`" in known
+    for target in re.findall(r"\bmake ([a-z][a-z-]*)\b(?= |`|$)", text):
+        assert f"\n{target}:" in makefile, f"the README names `make {target}`"
