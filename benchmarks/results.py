@@ -33,7 +33,7 @@ HERE = Path(__file__).parent
 OUT = HERE.parent / "docs" / "results"
 RESULTS = OUT / "first-results.json"
 DATASETS = ("ml1m", "amazon2018_magazine")
-OPTIONS: dict[str, Any] = {"seed": 2026, "evaluations": 2}
+OPTIONS: dict[str, Any] = {"seed": 2026, "evaluations": 2, "patience": 6}
 
 Run = dict[str, Any]
 
