@@ -21,6 +21,7 @@ class Display:
 
     def __init__(self) -> None:
         self._bars = _Bars() if sys.stdout.isatty() else _Lines()
+        self._closed = False
 
     def __enter__(self) -> Self:
         return self
@@ -43,7 +44,9 @@ class Display:
     def show(
         self, task: str, stage: str, share: float, loss: float | None, eta_s: float | None, *, done: bool = False
     ) -> None:
-        """Show where a task stands."""
+        """Show where a task stands; nothing after the end."""
+        if self._closed:
+            return
         tail = " ".join((_loss(loss), _left(None if done else eta_s))).strip()
         self._bars.show(task, "done" if done else stage, 1.0 if done else share, tail)
 
@@ -52,7 +55,8 @@ class Display:
         self._bars.say(text)
 
     def close(self) -> None:
-        """Give the terminal back; may be called twice."""
+        """Give the terminal back; may be called twice. Lines can be printed still."""
+        self._closed = True
         self._bars.close()
 
 

@@ -13,7 +13,8 @@ from llactr_core.semantics.recipe import recipe_of
 from llactr_core.semantics.sampling import draw_samples
 from services.llm.request import RefreshPayload
 from services.llm.settings import LlmSettings
-from services.llm.store import CURRENT, Origin, TableInfo, TableStore
+from services.llm.store import CURRENT, Origin, TableStore
+from services.llm.table_info import TableInfo
 from services.shared.datasets import resolve_dataset
 from services.shared.worker import Handler, JobContext
 

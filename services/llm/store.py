@@ -6,7 +6,6 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
@@ -16,33 +15,13 @@ from llactr_core.semantics.files import write_atomic
 from llactr_core.semantics.table import FieldTable
 from services.llm.plain import plain
 from services.llm.settings import LlmSettings
+from services.llm.table_info import TableInfo, info_of
 from services.llm.tables import FieldTableRow, TableAliasRow
 from services.shared.storage import Storage
 
 CURRENT = "current"
 PREVIOUS = "previous"
 VERSION_LENGTH = 64
-
-
-@dataclass(frozen=True)
-class TableInfo:
-    """What is known of a published table besides its content."""
-
-    schema: str
-    version: str
-    recipe: str
-    fingerprint: str
-    model: str
-    model_name: str
-    field_count: int
-    width: int
-    file_digest: str
-    adapter_digest: str | None
-    parent: str | None
-    job_id: str | None
-    metrics: dict[str, Any]
-    created_at: float
-    aliases: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -128,7 +107,7 @@ class TableStore:
                 .order_by(FieldTableRow.created_at.desc())
                 .limit(1)
             )
-            return _info(session, row) if row else None
+            return info_of(session, row) if row else None
 
     def versions(self, schema: str) -> list[TableInfo]:
         """Every table of a schema, newest first."""
@@ -138,7 +117,7 @@ class TableStore:
                 .where(FieldTableRow.schema_name == schema)
                 .order_by(FieldTableRow.created_at.desc(), FieldTableRow.version)
             )
-            return [_info(session, row) for row in rows]
+            return [info_of(session, row) for row in rows]
 
     def info(self, schema: str, name: str = CURRENT) -> TableInfo:
         """The table that a version or an alias names.
@@ -147,7 +126,7 @@ class TableStore:
             NotFoundError: there is none.
         """
         with self.storage.reading() as session:
-            return _info(session, _find(session, schema, name))
+            return info_of(session, _find(session, schema, name))
 
     def any_of_version(self, version: str) -> TableInfo:
         """A table by its version alone, whichever schema it was published for.
@@ -159,7 +138,7 @@ class TableStore:
             row = session.scalar(select(FieldTableRow).where(FieldTableRow.version == version).limit(1))
             if row is None:
                 raise NotFoundError(f"there is no field table {version!r}; GET /v1/fields/SCHEMA/versions lists them")
-            return _info(session, row)
+            return info_of(session, row)
 
     def read(self, info: TableInfo) -> Published:
         """The content of a table.
@@ -225,7 +204,7 @@ class TableStore:
             row = _find(session, schema, name)
             before = _move(session, schema, alias, row.version)
             session.flush()
-            return _info(session, row), before
+            return info_of(session, row), before
 
     def _path(self, version: str) -> Path:
         return self._tables / f"{version}.safetensors"
@@ -274,28 +253,3 @@ def _find(session: Session, schema: str, name: str) -> FieldTableRow:
             f"POST /v1/admin/fields/{schema}/refresh makes one"
         )
     return row
-
-
-def _info(session: Session, row: FieldTableRow) -> TableInfo:
-    aliases = session.scalars(
-        select(TableAliasRow.alias)
-        .where(TableAliasRow.schema_name == row.schema_name, TableAliasRow.version == row.version)
-        .order_by(TableAliasRow.alias)
-    )
-    return TableInfo(
-        schema=row.schema_name,
-        version=row.version,
-        recipe=row.recipe,
-        fingerprint=row.fingerprint,
-        model=row.model,
-        model_name=row.model_name,
-        field_count=row.field_count,
-        width=row.width,
-        file_digest=row.file_digest,
-        adapter_digest=row.adapter_digest,
-        parent=row.parent,
-        job_id=row.job_id,
-        metrics=row.metrics,
-        created_at=row.created_at,
-        aliases=tuple(aliases),
-    )

@@ -9,7 +9,8 @@ from llactr_core.errors import NotFoundError
 from services.llm.formats import ARROW, JSON, SAFETENSORS, WRITERS, choose
 from services.llm.routes.schemas import SchemaPath
 from services.llm.schema_store import SchemaStore
-from services.llm.store import CURRENT, TableInfo, TableStore
+from services.llm.store import CURRENT, TableStore
+from services.llm.table_info import TableInfo
 from services.shared.auth import Guard, Role
 from services.shared.job import iso
 from services.shared.problems import documented

@@ -29,6 +29,7 @@ def test_plain_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[st
         tell(Progress("epoch 2", 0.5))
         display.job("fields")(Job("llm", "j", "succeeded", stage="embedding", progress=0.9, eta_s=3))
         display.job("other")(Job("llm", "j", "queued"))
+    tell(Progress("too late", 1.0))
     assert capsys.readouterr().out.splitlines() == [
         "train: epoch 1 25% loss 0.5123 1:15 left",
         "train: epoch 2 50%",
