@@ -7,14 +7,14 @@ from typing import Any
 from llactr_core import __version__
 from llactr_core.progress import Progress, ProgressCallback, silent
 from llactr_core.schema import Schema
-from llactr_core.semantics.adapter import adapter_digest, load_adapter, save_adapter
-from llactr_core.semantics.checkpoint import checkpoint_path
 from llactr_core.semantics.encoder import TextEncoder
 from llactr_core.semantics.options import SsftOptions
 from llactr_core.semantics.recipe import recipe_of
 from llactr_core.semantics.sampling import clean_samples
-from llactr_core.semantics.ssft import tune
 from llactr_core.semantics.table import FieldTable, Vectors
+from llactr_core.semantics.tuning.adapter import adapter_digest, load_adapter, save_adapter
+from llactr_core.semantics.tuning.checkpoint import checkpoint_path
+from llactr_core.semantics.tuning.ssft import tune
 from llactr_core.semantics.weights import model_digest, model_label, resolve_model
 
 __all__ = ["build_field_table", "embed_fields", "load_tuned", "recipe_of"]

@@ -14,14 +14,14 @@ from torch import Tensor
 from llactr_core.errors import DataError
 from llactr_core.progress import Progress, ProgressCallback
 from llactr_core.schema import Schema
-from llactr_core.semantics.adapter import add_adapter, lora_parameters, read_adapter, write_adapter
-from llactr_core.semantics.checkpoint import State, load_state, read_moments, save_state, write_moments
 from llactr_core.semantics.encoder import TextEncoder, Tokens, has_bfloat16
-from llactr_core.semantics.examples import Example, build_examples, epoch_order, split_examples
-from llactr_core.semantics.loss import Task
 from llactr_core.semantics.options import SsftOptions
-from llactr_core.semantics.report import history_entry, merit, tuning_metrics
 from llactr_core.semantics.template import candidates
+from llactr_core.semantics.tuning.adapter import add_adapter, lora_parameters, read_adapter, write_adapter
+from llactr_core.semantics.tuning.checkpoint import State, load_state, read_moments, save_state, write_moments
+from llactr_core.semantics.tuning.examples import Example, build_examples, epoch_order, split_examples
+from llactr_core.semantics.tuning.loss import Task
+from llactr_core.semantics.tuning.report import history_entry, merit, tuning_metrics
 
 STAGE = "tune fields"
 _WARM_UP = 0.1

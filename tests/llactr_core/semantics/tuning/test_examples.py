@@ -2,7 +2,7 @@ from collections import Counter
 
 import numpy as np
 
-from llactr_core.semantics.examples import Example, build_examples, epoch_order, soft_targets, split_examples
+from llactr_core.semantics.tuning.examples import Example, build_examples, epoch_order, soft_targets, split_examples
 
 
 def test_a_shared_value_becomes_one_example_with_spread_targets():

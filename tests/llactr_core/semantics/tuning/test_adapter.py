@@ -7,7 +7,9 @@ from peft import PeftModel
 from transformers import LlamaForCausalLM
 
 from llactr_core.errors import ArtifactError, OptionError
-from llactr_core.semantics.adapter import (
+from llactr_core.semantics.encoder import TextEncoder
+from llactr_core.semantics.options import SsftOptions
+from llactr_core.semantics.tuning.adapter import (
     adapter_digest,
     add_adapter,
     find_targets,
@@ -17,8 +19,6 @@ from llactr_core.semantics.adapter import (
     save_adapter,
     write_adapter,
 )
-from llactr_core.semantics.encoder import TextEncoder
-from llactr_core.semantics.options import SsftOptions
 
 OPTIONS = SsftOptions(rank=4, alpha=8, seed=3)
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from llactr_core.semantics.encoder import TextEncoder
-from llactr_core.semantics.examples import Example
-from llactr_core.semantics.loss import Task, contrastive_log_probs, soft_cross_entropy
+from llactr_core.semantics.tuning.examples import Example
+from llactr_core.semantics.tuning.loss import Task, contrastive_log_probs, soft_cross_entropy
 
 
 def _reference(prompts: np.ndarray, fields: np.ndarray, targets: np.ndarray, temperature: float) -> float:

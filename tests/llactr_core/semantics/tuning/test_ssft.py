@@ -12,9 +12,9 @@ from llactr_core.errors import DataError, JobCancelled, OptionError, SchemaError
 from llactr_core.progress import Progress, silent
 from llactr_core.schema import Field, Schema
 from llactr_core.semantics.build import build_field_table, embed_fields, recipe_of
-from llactr_core.semantics.checkpoint import checkpoint_path, load_state
 from llactr_core.semantics.options import SsftOptions
 from llactr_core.semantics.table import FieldTable
+from llactr_core.semantics.tuning.checkpoint import checkpoint_path, load_state
 from llactr_core.semantics.weights import model_digest
 
 OBVIOUS = Schema(

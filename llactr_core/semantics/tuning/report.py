@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from llactr_core.semantics.checkpoint import State
-from llactr_core.semantics.loss import Evaluation
+from llactr_core.semantics.tuning.checkpoint import State
+from llactr_core.semantics.tuning.loss import Evaluation
 
 
 def history_entry(epoch: int, train_loss: float | None, evaluation: Evaluation) -> dict[str, Any]:

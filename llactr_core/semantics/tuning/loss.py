@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from llactr_core.semantics.encoder import TOKENS_PER_BATCH, TextEncoder, Tokens, buckets
-from llactr_core.semantics.examples import Example, soft_targets
 from llactr_core.semantics.options import Objective
+from llactr_core.semantics.tuning.examples import Example, soft_targets
 
 _MOST_RANKED = 256  # the generative ranking reads each value K times
 

@@ -1,0 +1,1 @@
+"""Tuning a language model to the fields: SSFT with LoRA."""
