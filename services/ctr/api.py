@@ -20,6 +20,7 @@ from services.shared.auth import Guard
 from services.shared.job import Job, State
 from services.shared.job_routes import job_router
 from services.shared.jobs import JobStore
+from services.shared.key_routes import key_router
 from services.shared.problems import documented
 from services.shared.serving import guarded, serve
 from services.shared.storage import Storage, migrate
@@ -86,6 +87,7 @@ def build_app(settings: CtrSettings) -> FastAPI:
         models_router(registry, guard),
         admin_router(registry, pool, jobs, settings, guard),
         job_router(jobs, guard),
+        key_router(guard),
         _ready_router(pool),
     ]
     return create_app("LLaCTR CTR service", settings, routers, lifespan, DESCRIPTION)

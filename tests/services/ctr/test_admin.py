@@ -167,6 +167,9 @@ CALLS = [
     ("POST", "/v1/admin/models/tiny/train", Role.TRAINER),
     ("POST", "/v1/admin/refresh", Role.TRAINER),
     ("PUT", "/v1/admin/models/tiny/aliases/champion", Role.ADMIN),
+    ("GET", "/v1/admin/keys", Role.ADMIN),
+    ("POST", "/v1/admin/keys", Role.ADMIN),
+    ("DELETE", "/v1/admin/keys/7", Role.ADMIN),
 ]
 
 
@@ -192,7 +195,13 @@ def test_every_route_is_in_the_table_above(service: Any) -> None:
     paths = service.client.get("/openapi.json").json()["paths"]
     routes = {(method.upper(), path) for path, methods in paths.items() for method in methods}
     named = {
-        (method, path.replace("/tiny/", "/{model}/").replace("/x", "/{job_id}").replace("/champion", "/{alias}"))
+        (
+            method,
+            path.replace("/tiny/", "/{model}/")
+            .replace("/x", "/{job_id}")
+            .replace("/champion", "/{alias}")
+            .replace("/7", "/{key_id}"),
+        )
         for method, path, _ in CALLS
     }
     open_to_all = {("GET", "/healthz"), ("GET", "/readyz")}
