@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llactr_core.errors import BundleError
+from llactr_core.files import file_digest, flush
 from llactr_core.schema import Schema
 
 FORMAT = "llactr-bundle"
@@ -97,23 +98,17 @@ def write_bundle(path: Path, manifest: Json, metrics: Json, write_files: Callabl
         whole |= {"version": _version(whole), "metrics": metrics}
         (partial / MANIFEST).write_text(json.dumps(whole, indent=1, ensure_ascii=False), encoding="utf-8")
         for file in partial.iterdir():
-            _sync(file)
-        _sync(partial)
+            flush(file)
+        flush(partial)
         if path.exists():
             if Bundle.open(path).version == whole["version"]:
                 return Bundle.open(path)
             raise BundleError(f"{path} exists and holds another bundle; choose another directory or delete it")
         partial.rename(path)
-        _sync(path.parent)
+        flush(path.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return Bundle(path, whole)
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes, as hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read_manifest(path: Path) -> Json:
@@ -136,11 +131,3 @@ def _read_manifest(path: Path) -> Json:
 def _version(manifest: Json) -> str:
     covered = {k: v for k, v in manifest.items() if k not in ("version", "metrics")}
     return hashlib.sha256(json.dumps(covered, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -14,7 +14,7 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from llactr_core.errors import ArtifactError, SchemaError
-from llactr_core.semantics.files import write_atomic
+from llactr_core.files import write_atomic
 
 METADATA = "field_table"
 FORMAT = "llactr.field-table/1"

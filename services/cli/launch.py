@@ -21,7 +21,12 @@ from services.cli.supervisor import Program, Supervisor, supervise
 
 START_S = 90.0
 # Large arrays come and go with every training step; above the default thresholds each would be mapped afresh.
-MALLOC = {"MALLOC_MMAP_THRESHOLD_": "268435456", "MALLOC_TRIM_THRESHOLD_": "268435456"}
+# OpenMP threads must not spin while they wait: beside a busy neighbour on 2 cores that doubled a step's CPU time.
+TUNING = {
+    "MALLOC_MMAP_THRESHOLD_": "268435456",
+    "MALLOC_TRIM_THRESHOLD_": "268435456",
+    "OMP_WAIT_POLICY": "PASSIVE",
+}
 
 
 def launch(place: Place, choice: DatasetChoice, stop: StopRequest, *, as_json: bool) -> None:
@@ -65,7 +70,7 @@ def programs(place: Place, choice: DatasetChoice) -> list[Program]:
         "LLACTR_LLM_DATA_ROOTS": _roots("LLACTR_LLM_DATA_ROOTS", folders),
         "LLACTR_CTR_DEFAULT_MODEL": choice.schema.name,
         "PYTHONUNBUFFERED": "1",
-        **{name: value for name, value in MALLOC.items() if name not in os.environ},
+        **{name: value for name, value in TUNING.items() if name not in os.environ},
     }
     logs = place.home / "logs"
     return [

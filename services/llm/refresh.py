@@ -7,8 +7,8 @@ from typing import Any
 import pyarrow as pa
 
 from llactr_core.data.splits import open_dataset
+from llactr_core.files import write_atomic
 from llactr_core.progress import Progress
-from llactr_core.semantics.files import write_atomic
 from llactr_core.semantics.recipe import recipe_of
 from llactr_core.semantics.sampling import draw_samples
 from services.llm.request import RefreshPayload

@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from llactr_core.errors import ArtifactError, NotFoundError, OptionError
-from llactr_core.semantics.files import write_atomic
+from llactr_core.files import write_atomic
 from llactr_core.semantics.table import FieldTable
 from services.llm.plain import plain
 from services.llm.settings import LlmSettings

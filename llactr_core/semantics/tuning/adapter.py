@@ -14,8 +14,8 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from llactr_core.errors import ArtifactError, OptionError
+from llactr_core.files import write_atomic
 from llactr_core.semantics.encoder import TextEncoder
-from llactr_core.semantics.files import write_atomic
 from llactr_core.semantics.options import SsftOptions
 
 WEIGHTS = "adapter_model.safetensors"

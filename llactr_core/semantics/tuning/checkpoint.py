@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
-from llactr_core.semantics.files import write_atomic
+from llactr_core.files import write_atomic
 
 FORMAT = "llactr.ssft-checkpoint/1"
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")

@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from llactr_core.errors import ArtifactError
-from llactr_core.semantics.files import write_atomic
+from llactr_core.files import write_atomic
 
 FILE = "state.json"
 
