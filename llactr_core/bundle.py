@@ -73,6 +73,9 @@ class Bundle:
             raise BundleError(
                 f"the manifest of the bundle {path} was changed after it was written; restore or retrain it"
             )
+        absent = [key for key in ("schema", "metrics") if not isinstance(manifest.get(key), dict)]
+        if absent:
+            raise BundleError(f"{path / MANIFEST} lacks {' and '.join(absent)}; restore or retrain the bundle")
         return cls(path, manifest)
 
 

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 
 from llactr_core.bundle import GOLDEN, GRAPH, WEIGHTS, Bundle, Json
 from llactr_core.data.encoding import Encoded, Encoder
-from llactr_core.errors import BundleError
+from llactr_core.errors import BundleError, SchemaError
 
 TOLERANCE = 1e-6
 ROWS_AT_ONCE = 1024
@@ -59,15 +59,23 @@ class Scorer:
             BundleError: the bundle is damaged, of another format, or scores its golden rows differently.
         """
         bundle = Bundle.open(path)
-        encoder = Encoder.load(bundle.schema, path)
         try:
+            encoder = Encoder.load(bundle.schema, path)
             with safe_open(path / WEIGHTS, "numpy") as file:
                 table = file.get_tensor("embedding.table")
             golden = json.loads((path / GOLDEN).read_text(encoding="utf-8"))
-            scorer = cls(bundle, encoder, table, (path / GRAPH).read_bytes())
-        except (OSError, ValueError, SafetensorError) as error:
-            raise BundleError(f"cannot load the bundle {path}: {error}") from error
-        scorer._verify(golden)
+            rows, scores = golden["rows"], np.array(golden["scores"], np.float64)
+            graph = (path / GRAPH).read_bytes()
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError, SchemaError) as error:
+            raise BundleError(f"cannot load the bundle {path}: {error!r}; restore or retrain it") from error
+        if len(table) != encoder.size or not len(rows) or scores.shape != (len(rows),):
+            raise BundleError(f"the parts of the bundle {path} do not belong together; restore or retrain it")
+        try:
+            scorer = cls(bundle, encoder, table, graph)
+            found = scorer.score(rows)
+        except Exception as error:  # onnxruntime's errors have no base of their own
+            raise BundleError(f"the bundle {path} does not score: {error}; restore or retrain it") from error
+        scorer._verify(found, scores)
         return scorer
 
     @property
@@ -135,10 +143,8 @@ class Scorer:
         starts = np.searchsorted(self._encoder.slot_field, np.arange(self._fields))
         return np.add.reduceat(rows * weights[:, :, None], starts, axis=1)
 
-    def _verify(self, golden: dict[str, list[object]]) -> None:
-        rows: list[Row] = golden["rows"]  # type: ignore[assignment]
-        expected = np.array(golden["scores"], np.float64)
-        difference = float(np.abs(self.score(rows) - expected).max(initial=0))
+    def _verify(self, found: npt.NDArray[np.float64], expected: npt.NDArray[np.float64]) -> None:
+        difference = float(np.abs(found - expected).max())
         if not difference <= TOLERANCE:
             raise BundleError(
                 f"the bundle {self.bundle.path} scores its golden rows {difference:.2e} away from what was recorded "

@@ -56,13 +56,12 @@ def canonical_array(array: pa.Array) -> pa.DictionaryArray:
     Raises:
         DataError: the array is nested, or text in it is not UTF-8.
     """
-    if isinstance(array, pa.ChunkedArray):
-        array = array.combine_chunks()
+    array = plain_array(array)
     if pa.types.is_null(array.type):
         return pa.DictionaryArray.from_arrays(pa.nulls(len(array), pa.int32()), pa.array([], pa.string()))
     if pa.types.is_nested(array.type):
         raise DataError(f"a column of type {array.type} is nested; only plain values have a canonical form")
-    encoded = array if pa.types.is_dictionary(array.type) else _plain(array).dictionary_encode()
+    encoded = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
     texts = _canonical_values(encoded.dictionary)
     indices = encoded.indices.cast(pa.int32())
     if texts.null_count == 0 and pc.count_distinct(texts).as_py() == len(texts):
@@ -70,9 +69,19 @@ def canonical_array(array: pa.Array) -> pa.DictionaryArray:
     return texts.take(indices).dictionary_encode()
 
 
-def _plain(array: pa.Array) -> pa.Array:
-    """Types that Arrow cannot dictionary-encode, or Python cannot hold exactly, as near ones that they can."""
+def plain_array(array: pa.Array) -> pa.Array:
+    """An array in one piece, its type one that Arrow can dictionary-encode and Python can hold; nested ones as is."""
+    if isinstance(array, pa.ChunkedArray):
+        array = array.combine_chunks()
     kind = array.type
+    if pa.types.is_dictionary(kind):
+        return pa.DictionaryArray.from_arrays(array.indices, plain_array(array.dictionary))
+    if pa.types.is_run_end_encoded(kind):
+        return plain_array(pc.run_end_decode(array))
+    if kind == pa.uuid():
+        return pa.array([None if value is None else str(value) for value in array.to_pylist()], pa.string())
+    if isinstance(array, pa.ExtensionArray):
+        return plain_array(array.storage)
     if pa.types.is_timestamp(kind):
         return array.cast(pa.timestamp("us", "UTC" if kind.tz else None), safe=False)
     if pa.types.is_time64(kind) or pa.types.is_duration(kind):
@@ -93,7 +102,7 @@ def _canonical_values(values: pa.Array) -> pa.Array:
         return _canonical_texts(values)
     if pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
         return _canonical_texts(values.cast(pa.binary()))
-    return pa.array([canonical(v) for v in _plain(values).to_pylist()], pa.string())
+    return pa.array([canonical(v) for v in values.to_pylist()], pa.string())
 
 
 def _canonical_texts(values: pa.Array) -> pa.Array:
@@ -161,7 +170,10 @@ def _decimal(value: Decimal) -> str | None:
     if not value.is_finite():
         return None
     near = _number(float(value))
-    return near if near is not None and Decimal(near) == value else format(value.normalize(), "f")
+    if near is not None and abs(value) < _EXACT and Decimal(near) == value:
+        return near
+    text = format(value, "f")  # exact; Decimal.normalize would round to 28 digits
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def _moment(value: date | time) -> str | None:

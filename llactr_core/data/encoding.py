@@ -1,7 +1,8 @@
 """Rows to ids: fitted once on train, saved in the bundle, the same code at training and at serving."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from llactr_core.data.fields import (
     FieldEncoder,
     MultiValuedEncoder,
     NumericEncoder,
+    flat_array,
     read_numbers,
     split_values,
 )
@@ -64,7 +66,8 @@ class Encoder:
         for batch in batches:
             _check_columns(schema, batch.schema.names)
             for fitter in fitters:
-                fitter.add(batch.column(fitter.field.column))
+                with _naming(fitter.field, DataError):
+                    fitter.add(batch.column(fitter.field.column))
             rows += batch.num_rows
         if rows == 0:
             raise DataError("the training data has no rows; give at least one row of each class")
@@ -87,12 +90,20 @@ class Encoder:
         return np.repeat(self.offsets + UNSEEN, sizes).astype(np.int32)
 
     def encode_batch(self, batch: pa.RecordBatch | pa.Table) -> Encoded:
-        """Encode an Arrow batch; a column that is not there is missing in every row."""
-        names = set(batch.schema.names)
+        """Encode an Arrow batch; a column that is not there is missing in every row.
+
+        Raises:
+            RowError: a column is there twice, a value is nested or not UTF-8, or its type cannot be read.
+        """
+        names = batch.schema.names
         absent = pa.nulls(batch.num_rows, pa.string())
-        slots = [
-            e.encode_array(batch.column(e.field.column) if e.field.column in names else absent) for e in self.encoders
-        ]
+        slots = []
+        for encoder in self.encoders:
+            column = encoder.field.column
+            if names.count(column) > 1:
+                raise RowError(f"column {column!r} is there {names.count(column)} times; give it once", field=column)
+            with _naming(encoder.field, RowError):
+                slots.append(encoder.encode_array(batch.column(column) if column in names else absent))
         return self._fuse(batch.num_rows, slots)
 
     def encode_rows(self, rows: Sequence[Mapping[str, object]]) -> Encoded:
@@ -109,14 +120,14 @@ class Encoder:
         return self._fuse(len(rows), slots)
 
     def encode_columns(self, columns: Mapping[str, Sequence[object]]) -> Encoded:
-        """Encode columns of equal length.
+        """Encode columns of equal length, lists or numpy arrays.
 
         Raises:
             RowError: a column is no list, the lengths differ, or a value is nested.
         """
         length = column_length(columns)
         absent = [None] * length
-        slots = [e.encode_values(columns.get(e.field.column, absent)) for e in self.encoders]
+        slots = [e.encode_values(list(columns.get(e.field.column, absent))) for e in self.encoders]
         return self._fuse(length, slots)
 
     def flags(self, encoded: Encoded) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
@@ -159,8 +170,12 @@ class Encoder:
             knots = json.loads((directory / ENCODING_FILE).read_text(encoding="utf-8"))["knots"]
             with pa.memory_map(str(directory / VOCABULARY_FILE)) as source:
                 table = pa.ipc.open_file(source).read_all()
-        except (OSError, ValueError, KeyError, pa.ArrowInvalid) as error:
-            raise BundleError(f"cannot read the encoding in {directory}: {error}") from error
+            return cls._of_tables(schema, knots, table)
+        except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+            raise BundleError(f"cannot read the encoding in {directory}: {error!r}; restore or retrain it") from error
+
+    @classmethod
+    def _of_tables(cls, schema: Schema, knots: Mapping[str, Sequence[float]], table: pa.Table) -> "Encoder":
         owner = table["field"].to_numpy()
         encoders: list[FieldEncoder] = []
         for position, field in enumerate(schema.fields):
@@ -195,7 +210,8 @@ def column_length(columns: Mapping[str, Sequence[object]]) -> int:
     """
     lengths = {}
     for name, column in columns.items():
-        if isinstance(column, str | bytes) or not isinstance(column, Sequence):
+        listed = column.ndim > 0 if isinstance(column, np.ndarray) else isinstance(column, Sequence)
+        if isinstance(column, str | bytes) or not listed:
             raise RowError(f"column {name!r} is no list; give each column as a list of values", field=name)
         lengths[name] = len(column)
     if len(set(lengths.values())) > 1:
@@ -211,9 +227,10 @@ class _ValueFitter:
 
     def add(self, array: pa.Array) -> None:
         if self.field.kind == Kind.MULTI_VALUED:
-            parts = [p for value in array.to_pylist() for p in split_values(self.field, value)]
+            parts = [p for value in flat_array(self.field, array).to_pylist() for p in split_values(self.field, value)]
             self._counter.add(pa.array(parts, pa.string()).dictionary_encode())
             return
+        array = flat_array(self.field, array)
         self._counter.add(canonical_array(array if self.field.part is None else part_values(self.field, array)))
 
     def finish(self) -> FieldEncoder:
@@ -246,7 +263,7 @@ class _NumberFitter:
         if not len(self._sample):
             return NumericEncoder(self.field, np.empty(0))
         shares = np.linspace(0, 1, self.field.buckets)
-        return NumericEncoder(self.field, np.unique(np.quantile(self._sample, shares)))
+        return NumericEncoder(self.field, np.unique(np.quantile(self._sample / 2, shares) * 2))  # no overflow
 
 
 _FITTERS: dict[Kind, type[_ValueFitter] | type[_NumberFitter]] = {
@@ -254,6 +271,17 @@ _FITTERS: dict[Kind, type[_ValueFitter] | type[_NumberFitter]] = {
     Kind.MULTI_VALUED: _ValueFitter,
     Kind.NUMERIC: _NumberFitter,
 }
+
+
+@contextmanager
+def _naming(field: Field, kind: type[DataError] | type[RowError]) -> Iterator[None]:
+    """Whatever a column cannot be read for becomes an error of one kind that names the field."""
+    try:
+        yield
+    except RowError as error:
+        raise kind(error.detail, row=error.row if kind is RowError else None, field=field.column) from error
+    except (DataError, pa.ArrowException, ValueError, OverflowError) as error:
+        raise kind(f"field {field.name!r}: its column cannot be read: {error}", field=field.column) from error
 
 
 def _check_columns(schema: Schema, names: Sequence[str]) -> None:

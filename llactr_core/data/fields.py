@@ -13,14 +13,16 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from llactr_core.data.canonical import canonical, canonical_array
+from llactr_core.data.canonical import canonical, canonical_array, plain_array
 from llactr_core.data.parts import part_value, part_values
 from llactr_core.data.vocabulary import FIRST_VALUE, MISSING, PADDING, UNSEEN, Ids, Vocabulary
-from llactr_core.errors import RowError
+from llactr_core.errors import DataError, RowError
 from llactr_core.schema import Field, Kind
 
 Weights = npt.NDArray[np.float32]
 Slots = tuple[Ids, Weights | None]
+_PLAIN = frozenset({str, int, float, bool, type(None)})  # looked up first: most values are of these types
+_NESTED = (list, tuple, dict, set, frozenset, np.ndarray)
 
 
 class FieldEncoder(Protocol):
@@ -57,16 +59,22 @@ class CategoricalEncoder:
 
     def encode_values(self, values: Sequence[object]) -> Slots:
         """Ids [B, 1]."""
+        for row, value in enumerate(values):
+            if type(value) not in _PLAIN and isinstance(value, _NESTED):
+                raise nested(self.field, row, value)
         if self.field.part is not None:
             strings = (part_value(self.field, value) for value in values)
             return self.vocabulary.ids_of(strings)[:, None], None
-        for row, value in enumerate(values):
-            if isinstance(value, list | tuple | dict):
-                raise nested(self.field, row, value)
-        return self.vocabulary.ids_of(map(canonical, values))[:, None], None
+        try:
+            return self.vocabulary.ids_of(map(canonical, values))[:, None], None
+        except DataError:
+            for row, value in enumerate(values):
+                _canonical(self.field, row, value)
+            raise
 
     def encode_array(self, array: pa.Array) -> Slots:
         """Ids [B, 1]."""
+        array = flat_array(self.field, array)
         strings = canonical_array(array if self.field.part is None else part_values(self.field, array))
         table = np.append(self.vocabulary.ids_of(strings.dictionary.to_pylist()), np.int32(MISSING))
         return table[_indices(strings)][:, None], None
@@ -94,7 +102,7 @@ class NumericEncoder:
         numbers = np.empty(len(values))
         strange = np.zeros(len(values), bool)
         for row, value in enumerate(values):
-            if isinstance(value, list | tuple | dict):
+            if type(value) not in _PLAIN and isinstance(value, _NESTED):
                 raise nested(self.field, row, value)
             if self.field.part is not None:
                 value = part_value(self.field, value)
@@ -113,8 +121,9 @@ class NumericEncoder:
             x = np.clip(np.where(missing, self.knots[0], numbers), self.knots[0], self.knots[-1])
             low = np.clip(np.searchsorted(self.knots, x, side="right") - 1, 0, max(len(self.knots) - 2, 0))
             high = np.minimum(low + 1, len(self.knots) - 1)
-            gap = self.knots[high] - self.knots[low]
-            share = np.divide(x - self.knots[low], gap, out=np.zeros_like(x), where=gap > 0)
+            half = self.knots / 2  # halves of the largest numbers have a difference that is finite
+            gap = half[high] - half[low]
+            share = np.divide(x / 2 - half[low], gap, out=np.zeros_like(x), where=gap > 0)
             ids[:, 0], ids[:, 1] = FIRST_VALUE + low, FIRST_VALUE + high
             weights[:, 0], weights[:, 1] = 1 - share, share
         special = missing | strange
@@ -149,9 +158,8 @@ class MultiValuedEncoder:
 
     def encode_array(self, array: pa.Array) -> Slots:
         """Ids and weights [B, max_values]."""
-        if isinstance(array, pa.ChunkedArray):
-            array = array.combine_chunks()
-        if pa.types.is_list(array.type) or pa.types.is_large_list(array.type):
+        array = flat_array(self.field, array)
+        if pa.types.is_nested(array.type):
             return self.encode_values(array.to_pylist())
         texts = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
         ids, weights = self.encode_values([*texts.dictionary.to_pylist(), None])
@@ -163,18 +171,19 @@ def split_values(field: Field, value: object, row: int | None = None) -> list[st
     """The canonical values of a multi-valued entry: a list of scalars, or a text split at the separator."""
     if isinstance(value, str):
         value = value.split(field.separator)
-    if not isinstance(value, list | tuple):
-        value = [value]
-    for part in value:
-        if isinstance(part, list | tuple | dict):
+    if isinstance(value, dict):
+        raise nested(field, row, value)
+    parts = list(value) if isinstance(value, _NESTED) else [value]
+    for part in parts:
+        if isinstance(part, _NESTED):
             raise nested(field, row, part)
-    known = (canonical(part.strip() if isinstance(part, str) else part) for part in value)
+    known = (_canonical(field, row, part.strip() if isinstance(part, str) else part) for part in parts)
     return [part for part in known if part is not None]
 
 
 def parse_number(value: object) -> tuple[float, bool]:
     """The number and whether the value is none: (NaN, False) for a missing one, (NaN, True) for one such as "abc"."""
-    if value is None or value == "":
+    if value is None or (isinstance(value, str) and not value):
         return math.nan, False
     try:
         number = float(value)  # type: ignore[arg-type]
@@ -185,10 +194,9 @@ def parse_number(value: object) -> tuple[float, bool]:
 
 def read_numbers(field: Field, array: pa.Array) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
     """`parse_number` of an Arrow column: float64 [B] with NaN for missing, and bool [B] for what is no number."""
+    array = flat_array(field, array)
     if field.part is not None:
         array = part_values(field, array)
-    if isinstance(array, pa.ChunkedArray):
-        array = array.combine_chunks()
     kind = array.type
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
         if pa.types.is_boolean(kind):
@@ -199,6 +207,35 @@ def read_numbers(field: Field, array: pa.Array) -> tuple[npt.NDArray[np.float64]
     parsed = [parse_number(value) for value in texts.dictionary.to_pylist()] + [(math.nan, False)]
     where = _indices(texts)
     return np.array([p[0] for p in parsed])[where], np.array([p[1] for p in parsed])[where]
+
+
+def flat_array(field: Field, array: pa.Array) -> pa.Array:
+    """A column in one piece and of a type that can be read: plain values, or lists under a multi-valued field.
+
+    Raises:
+        RowError: a value is nested where that is not allowed; names row and field.
+    """
+    array = plain_array(array)
+    if not pa.types.is_nested(array.type) or (field.kind == Kind.MULTI_VALUED and _is_list(array.type)):
+        return array
+    given = np.flatnonzero(array.is_valid().to_numpy(zero_copy_only=False))
+    if not len(given):
+        return pa.nulls(len(array), pa.string())
+    row = int(given[0])
+    raise nested(field, row, array[row].as_py())
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    tests = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    views = (pa.types.is_list_view, pa.types.is_large_list_view)
+    return any(test(kind) for test in (*tests, *views))
+
+
+def _canonical(field: Field, row: int | None, value: object) -> str | None:
+    try:
+        return canonical(value)
+    except DataError as error:
+        raise RowError(f"field {field.name!r}: {error.detail}", row=row, field=field.column) from error
 
 
 def nested(field: Field, row: int | None, value: object) -> RowError:

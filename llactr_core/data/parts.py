@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from llactr_core.data.canonical import plain_array
 from llactr_core.errors import SchemaError
 from llactr_core.schema import Field
 
@@ -74,8 +75,7 @@ def unix_seconds(value: object) -> int | None:
 
 def unix_seconds_array(array: pa.Array) -> pa.Array:
     """`unix_seconds` of a whole column: int64 [B], null where a value is no moment."""
-    if isinstance(array, pa.ChunkedArray):
-        array = array.combine_chunks()
+    array = plain_array(array)
     kind = array.type
     if pa.types.is_dictionary(kind):
         return unix_seconds_array(array.dictionary).take(array.indices)

@@ -69,7 +69,7 @@ class Llactr(Enhancer):
     def __init__(self, vectors: Tensor, width: int, options: LlactrOptions) -> None:
         super().__init__()
         self.options = options
-        unit = functional.normalize(vectors, dim=-1) * math.sqrt(vectors.shape[1])  # entries of about 1
+        unit = functional.normalize(vectors, dim=-1)  # or a step of Adam would move g by lr * sqrt(D) times as much
         self.fre = FRE(unit, width) if options.fre_weight > 0 else None
         self.fie = FIE(unit, options.fie_rank) if options.fie_weight > 0 else None
 

@@ -95,10 +95,13 @@ def _values(field: Field, batch: pa.RecordBatch) -> Iterable[str]:
     column = batch.column(field.column)
     if field.part is not None:
         column = part_values(field, column)
-    if pa.types.is_list(column.type) or pa.types.is_large_list(column.type) or pa.types.is_fixed_size_list(column.type):
+    kind = column.type
+    lists = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    if lists:
         column = pc.list_flatten(column)
     texts = [text for text in canonical_array(column).unique().to_pylist() if text is not None]
     if field.kind is not Kind.MULTI_VALUED:
         return texts
-    parts = (canonical(part.strip()) for text in texts for part in text.split(field.separator))
+    # As in encoding, a text is split at the separator and the items of a list are not.
+    parts = (canonical(p.strip()) for text in texts for p in ([text] if lists else text.split(field.separator)))
     return (part for part in parts if part is not None)

@@ -51,7 +51,8 @@ def load_rows(source: Source, schema: Schema, encoder: Encoder) -> Rows:
         raise DataError(f"schema {schema.name!r} names no label; set 'label' to the column that holds 0 or 1")
     labels = read_labels(source, schema.label)
     ids, weights, groups = [], [], []
-    for batch in source.batches():
+    columns = dict.fromkeys([*schema.columns, *([schema.group] if schema.group else [])])
+    for batch in source.batches(list(columns)):
         encoded = encoder.encode_batch(batch)
         ids.append(encoded.ids)
         if encoded.weights is not None:

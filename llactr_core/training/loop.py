@@ -18,6 +18,7 @@ from llactr_core.training.options import TrainOptions
 from llactr_core.training.seeds import derived_seed
 
 SCORED_AT_ONCE = 8192
+NO_NUMBER = "the loss is no longer a number; lower the learning rate or look for extreme values"
 
 
 @dataclass
@@ -64,7 +65,10 @@ def fit(
     while history.step < last and history.stale < options.patience:
         started = time.monotonic()
         _train_to(model, optimizer, batches, options, history, stops, reporter)
-        history.evaluations.append(evaluate(valid.labels.numpy(), score(model, valid).numpy(), valid.groups))
+        probabilities = score(model, valid)
+        if not probabilities.isfinite().all():
+            raise DataError(NO_NUMBER)
+        history.evaluations.append(evaluate(valid.labels.numpy(), probabilities.numpy(), valid.groups))
         history.seconds += time.monotonic() - started
         if _is_best(history):
             history.best = len(history.evaluations) - 1
@@ -151,7 +155,7 @@ class _Reporter:
         self.last_report = now
         value = bce.item()
         if not math.isfinite(value):
-            raise DataError("the loss is no longer a number; lower the learning rate or look for extreme values")
+            raise DataError(NO_NUMBER)
         self.loss = value if math.isnan(self.loss) else 0.9 * self.loss + 0.1 * value
         done = self.history.step
         total = self.options.epochs * self.steps

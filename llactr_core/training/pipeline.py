@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from safetensors.torch import save_file
 
 from llactr_core import __version__
 from llactr_core.bundle import FIELD_TABLE, GOLDEN, GRAPH, WEIGHTS, Bundle, write_bundle
+from llactr_core.data.canonical import canonical, plain_array
 from llactr_core.data.encoding import Encoder
 from llactr_core.data.read import Source
 from llactr_core.data.splits import Splits
@@ -63,7 +65,7 @@ def train_bundle(
     """
     started = time.monotonic()
     progress(Progress("reading the data", 0.0))
-    encoder = Encoder.fit(schema, splits.train.batches())
+    encoder = Encoder.fit(schema, splits.train.batches(schema.columns))
     train, valid = (load_rows(s, schema, encoder) for s in (splits.train, splits.valid))
     model = build_model(encoder, table, options)
     key = _run_key(splits, schema, table, options)
@@ -141,8 +143,9 @@ def _enhancer(schema: Schema, table: FieldTable | None, options: TrainOptions) -
 def _golden(model: CTRModel, encoder: Encoder, splits: Splits) -> dict[str, object]:
     """Some validation rows, one row with nothing known in it, and their scores by the trained model."""
     columns = list(encoder.schema.columns)
-    batch = next(iter(splits.valid.batches())).select(columns).slice(0, GOLDEN_ROWS)
-    rows: list[Mapping[str, object]] = [_plain(row) for row in batch.to_pylist()]
+    batch = next(iter(splits.valid.batches(columns))).slice(0, GOLDEN_ROWS)
+    values = [[_plain(value) for value in plain_array(column).to_pylist()] for column in batch.columns]
+    rows: list[Mapping[str, object]] = [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)]
     rows += [{}, dict.fromkeys(columns, "\u0000never seen")]
     encoded = encoder.encode_rows(rows)
     weights = None if encoded.weights is None else torch.from_numpy(encoded.weights)
@@ -150,8 +153,13 @@ def _golden(model: CTRModel, encoder: Encoder, splits: Splits) -> dict[str, obje
     return {"rows": rows, "scores": probabilities.double().tolist()}
 
 
-def _plain(row: Mapping[str, object]) -> Mapping[str, object]:
-    return {k: v if isinstance(v, str | int | float | bool | list | None) else str(v) for k, v in row.items()}
+def _plain(value: object) -> object:
+    """A value as JSON has it; what JSON lacks (NaN, bytes, decimals, dates) in its canonical form."""
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, str | int | None) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return canonical(value)
 
 
 def _run_key(splits: Splits, schema: Schema, table: FieldTable | None, options: TrainOptions) -> str:

@@ -104,9 +104,9 @@ def _decode_ndjson(body: bytes, max_rows: int) -> Batch:
 def _decode_arrow(body: bytes, max_rows: int) -> Batch:
     try:
         table = _read_arrow(body, max_rows)
+        names = table.column_names  # decoded only now; they may be no UTF-8
     except (pa.ArrowException, OSError, ValueError) as error:
         raise _malformed("an Arrow IPC stream", error) from error
-    names = table.column_names
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise InputError(f"column names must be unique; given more than once: {', '.join(twice)}")

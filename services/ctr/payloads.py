@@ -1,6 +1,6 @@
 """The bodies of the calls that start jobs; as JSON they are the payloads that the worker reads."""
 
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeAlias, get_args
 
 from pydantic import BaseModel, ConfigDict, JsonValue, model_validator
 from pydantic import Field as Setting
@@ -9,6 +9,7 @@ from llactr_core.errors import SchemaError
 from llactr_core.schema import Schema
 from services.ctr.registry import NAME_PATTERN
 
+Backbone: TypeAlias = Literal["fm", "deepfm", "fwfm", "fmfm", "finalmlp", "wukong"]
 _DATASET = "A local path or file:// URI: a folder of train, valid and test files, or one file that is split 8:1:1."
 
 
@@ -34,7 +35,7 @@ class TrainRequest(BaseModel):
         default=None, alias="schema", description="The schema as JSON; null to infer it from the data."
     )
     label: str | None = Setting(default=None, description="The column of 0 and 1; needed where the schema has none.")
-    backbone: str = Setting(default="deepfm", description="fm, deepfm, fwfm, fmfm, finalmlp or wukong.")
+    backbone: Backbone = "deepfm"
     enhancer: Literal["llactr", "none"] = "llactr"
     field_schema: str | None = Setting(
         default=None, description="The schema's name at the LLM service; by default the schema's own name."
@@ -88,7 +89,10 @@ class RefreshRequest(BaseModel):
     )
 
     @model_validator(mode="after")
-    def _keeps_its_semantics(self) -> Self:
+    def _can_be_trained(self) -> Self:
         if self.options.get("enhancer", "llactr") == "none":
             raise ValueError("a refresh trains with field semantics; enhancer 'none' is a train call")
+        known = get_args(Backbone)
+        if self.options.get("backbone", known[0]) not in known:
+            raise ValueError(f"there is no backbone {self.options['backbone']!r}; choose one of {', '.join(known)}")
         return self

@@ -198,7 +198,7 @@ def _require_model(session: Session, model: str, *, lock: bool = False) -> None:
     if session.get(ModelRow, model, with_for_update=lock or None) is None:
         known = ", ".join(session.scalars(select(ModelRow.name).order_by(ModelRow.name).limit(10))) or "none"
         raise NotFoundError(
-            f"there is no model {model!r}; registered: {known}. POST /v1/admin/models/{model}/train makes one"
+            f"there is no model {model!r}; registered: {known}. POST /v1/admin/models/NAME/train makes one"
         )
 
 

@@ -1,6 +1,7 @@
 """A field table as JSON, Arrow or safetensors, chosen by the Accept header. All three carry the same float32 bits."""
 
 import json
+import math
 from collections.abc import Callable
 
 import pyarrow as pa
@@ -49,27 +50,35 @@ WRITERS: dict[str, Callable[[Published, str], bytes]] = {
     ARROW: as_arrow,
     SAFETENSORS: as_safetensors,
 }
-_RANGES = {"*/*": JSON, "application/*": JSON}
+RANGES = ("application/*", "*/*")
 
 
 def choose(accept: str | None) -> str:
     """The media type that answers an Accept header best; JSON where anything is welcome.
+
+    As RFC 9110 has it, a type that is named counts by its own weight, also where a range would allow it.
 
     Raises:
         HTTPException: 406, when the header allows none of the three.
     """
     if not accept:
         return JSON
-    wanted: list[tuple[float, str]] = []
+    weights: dict[str, float] = {}
     for part in accept.split(","):
         name, *parameters = (piece.strip().lower() for piece in part.split(";"))
-        media = name if name in WRITERS else _RANGES.get(name)
-        weight = _weight(parameters)
-        if media is not None and weight > 0:
-            wanted.append((weight - (1e-6 if name in _RANGES else 0.0), media))
-    if not wanted:
+        weights.setdefault(name, _weight(parameters))
+    ranked = {media: _rank(media, weights) for media in WRITERS}
+    best = max(ranked, key=lambda media: ranked[media])
+    if ranked[best][0] <= 0:
         raise HTTPException(406, f"Accept: {accept!r} allows none of {', '.join(WRITERS)}; ask for one of them")
-    return max(wanted, key=lambda one: one[0])[1]
+    return best
+
+
+def _rank(media: str, weights: dict[str, float]) -> tuple[float, bool]:
+    """The weight of a media type, and whether it was asked for by name."""
+    if media in weights:
+        return weights[media], True
+    return next((weights[name] for name in RANGES if name in weights), 0.0), False
 
 
 def _weight(parameters: list[str]) -> float:
@@ -77,7 +86,7 @@ def _weight(parameters: list[str]) -> float:
         name, _, value = parameter.partition("=")
         if name.strip() == "q":
             try:
-                return min(max(float(value), 0.0), 1.0)
+                return min(max(float(value), 0.0), 1.0) if math.isfinite(float(value)) else 0.0
             except ValueError:
                 return 0.0
     return 1.0

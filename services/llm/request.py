@@ -20,6 +20,7 @@ from llactr_core.semantics.options import SsftOptions
 from llactr_core.semantics.recipe import check_objective, recipe_of
 from llactr_core.semantics.sampling import clean_samples
 from services.llm.models import allowed_model
+from services.llm.plain import is_unicode
 from services.llm.settings import LlmSettings
 from services.shared.datasets import resolve_dataset
 
@@ -51,8 +52,8 @@ class RefreshRequest(BaseModel):
     def _one_source(self) -> Self:
         given = [name for name in ("samples", "dataset") if getattr(self, name) is not None]
         if len(given) == 2 or (not given and not self.ssft.skip):
-            what = "both" if given else "neither"
-            raise ValueError(f"give exactly one of 'samples' and 'dataset'; {what} was given")
+            what = "both were" if given else "neither was"
+            raise ValueError(f"give exactly one of 'samples' and 'dataset'; {what} given")
         return self
 
 
@@ -116,6 +117,11 @@ def _checked(given: dict[str, list[Value]], schema: Schema, ssft: SsftOptions, m
 
 
 def _text(value: object, name: str, index: int) -> str | None:
+    if isinstance(value, str) and not is_unicode(value):
+        raise OptionError(
+            f"sample {index} of field {name!r} holds half a surrogate pair; send whole characters",
+            field=f"samples.{name}.{index}",
+        )
     try:
         return canonical(value)
     except DataError:

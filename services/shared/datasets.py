@@ -24,7 +24,7 @@ def resolve_dataset(uri: str, roots: Sequence[Path]) -> Path:
     inside = [path for path in candidates if _is_inside(path, allowed)]
     if not inside:
         raise PermissionDenied(f"the dataset {uri!r} lies outside the allowed folders ({named}); move it into one")
-    found = next((path for path in inside if path.exists()), None)
+    found = next((path for path in inside if _exists(path)), None)
     if found is None:
         raise NotFoundError(f"there is no dataset {uri!r}; it was looked for in the allowed folders ({named})")
     if found.is_dir():
@@ -41,10 +41,22 @@ def _local_path(uri: str) -> Path:
         raise OptionError("the dataset is empty or holds a NUL; give a local path or a file:// URI", field="dataset")
     if "://" not in uri:
         return Path(uri)
-    parts = urlsplit(uri)
+    try:
+        parts = urlsplit(uri)
+    except ValueError as error:
+        raise OptionError(
+            f"the dataset {uri!r} is no URI ({error}); give a local path or file://", field="dataset"
+        ) from None
     if parts.scheme != "file" or parts.netloc not in ("", "localhost"):
         raise OptionError(f"the dataset {uri!r} is not local; give a local path or a file:// URI", field="dataset")
     return Path(unquote(parts.path))
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that is too long for any file
+        return False
 
 
 def _is_inside(path: Path, roots: Sequence[Path]) -> bool:

@@ -47,7 +47,7 @@ def key_router(guard: Guard) -> APIRouter:
     router = APIRouter(prefix="/v1/admin/keys", tags=["keys"], dependencies=[Depends(guard.require(Role.ADMIN))])
     store = guard.keys
 
-    @router.post("", summary="Make a key", status_code=201, responses=documented(400, 401, 403, 422))
+    @router.post("", summary="Make a key", status_code=201, responses=documented(400, 401, 403, 413, 415, 422))
     def create(body: KeyBody) -> NewKey:
         entry, key = store.create(body.name, Role[body.role.upper()])
         return NewKey(key=key, **_view(entry).model_dump())

@@ -1,4 +1,4 @@
-"""Two small ASGI middlewares around every request: its id, access log and last resort; and the limit of its body."""
+"""Two small ASGI middlewares around every request: its id, access log and last resort; and what its body may be."""
 
 import logging
 import re
@@ -6,11 +6,13 @@ import time
 import uuid
 
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.shared.logs import request_id
 from services.shared.problems import answer, describe, internal_problem
 
+CLIENT_GONE = 499  # in the log only: nobody is left to be answered
 ACCEPTED_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
 access_log = logging.getLogger("services.access")
@@ -44,6 +46,8 @@ class RequestLog:
 
         try:
             await self.app(scope, receive, send_with_id)
+        except ClientDisconnect:
+            status = CLIENT_GONE
         except Exception:
             logger.exception("unexpected error")
             if status == 0:
@@ -60,7 +64,7 @@ class RequestLog:
 
 
 class BodyLimit:
-    """Refuses a body beyond the limit: at once where Content-Length tells, else when the count passes it."""
+    """Refuses a body beyond the limit (at once where Content-Length tells, else by count) and a compressed one."""
 
     def __init__(self, app: ASGIApp, limit: int) -> None:
         self.app = app
@@ -71,7 +75,13 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        length = dict(scope["headers"]).get(b"content-length", b"0")
+        headers = dict(scope["headers"])
+        encoding = headers.get(b"content-encoding", b"identity").decode("latin-1")
+        if encoding.lower() != "identity":
+            detail = f"Content-Encoding {encoding!r} is not read here; send the body as it is"
+            await answer(describe(415, "unsupported-media-type", detail), {"Connection": "close"})(scope, receive, send)
+            return
+        length = headers.get(b"content-length", b"0")
         if not length.isdigit():
             problem = describe(400, "malformed-body", "the Content-Length header is no number")
             await answer(problem, {"Connection": "close"})(scope, receive, send)

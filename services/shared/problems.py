@@ -61,14 +61,19 @@ def describe(status: int, code: str, detail: str, row: int | None = None, field:
         "type": f"urn:llactr:error:{code}",
         "title": title_of(status),
         "status": status,
-        "detail": detail,
+        "detail": _encodable(detail),
         "code": code,
     }
     if row is not None:
         content["row"] = row
     if field is not None:
-        content["field"] = field
+        content["field"] = _encodable(field)
     return content
+
+
+def _encodable(text: str) -> str:
+    # What a caller sent and a message quotes may hold half a surrogate pair, which no UTF-8 can carry.
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def title_of(status: int) -> str:
@@ -118,7 +123,7 @@ def _on_llactr_error(_request: Request, error: Exception) -> JSONResponse:
     return answer(problem_of(known), headers)
 
 
-def _on_validation_error(_request: Request, error: Exception) -> JSONResponse:
+def _on_validation_error(request: Request, error: Exception) -> JSONResponse:
     first: dict[str, Any] = {"loc": (), "msg": str(error)}
     if isinstance(error, RequestValidationError):
         first = dict(error.errors()[0])
@@ -126,6 +131,10 @@ def _on_validation_error(_request: Request, error: Exception) -> JSONResponse:
     if first.get("type") == "json_invalid":
         reason = first.get("ctx", {}).get("error", "syntax error")
         return answer(describe(400, "malformed-body", f"the body is no JSON: {reason}"))
+    if isinstance(first.get("input"), bytes):  # the framework leaves a body unparsed that does not call itself JSON
+        given = request.headers.get("content-type")
+        what = "a body without a Content-Type" if given is None else f"Content-Type {given!r}"
+        return answer(describe(415, "unsupported-media-type", f"{what} is not read here; send application/json"))
     field = ".".join(place[1:] if place[:1] == ["body"] else place) or None
     message = f"{field or 'the body'}: {first['msg'].removeprefix('Value error, ')}"
     return answer(describe(422, "invalid-input", message, field=field))
@@ -135,6 +144,10 @@ def _on_http_exception(_request: Request, error: Exception) -> JSONResponse:
     known = error if isinstance(error, HTTPException) else HTTPException(500, str(error))
     code = CODES.get(known.status_code, "internal" if known.status_code >= 500 else "invalid-input")
     detail = known.detail
+    if known.status_code == 400 and detail == "There was an error parsing the body":
+        detail = (
+            "the body cannot be read as JSON: it is not UTF-8, nested too deeply, or has a number of too many digits"
+        )
     if known.status_code == 404 and detail == "Not Found":
         detail = "there is nothing at this path; GET /openapi.json lists what there is"
     if known.status_code == 405 and detail == "Method Not Allowed":

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import shutil
 import subprocess
@@ -8,9 +9,11 @@ import numpy as np
 import pytest
 from shop import SHOP, shop_rows
 
-from llactr_core.bundle import Bundle
+from llactr_core.bundle import Bundle, file_digest
 from llactr_core.errors import BundleError, RowError
 from llactr_core.scorer import RowReport, Scorer
+
+SHOP_REVERSED = SHOP.model_dump(mode="json") | {"fields": SHOP.model_dump(mode="json")["fields"][::-1]}
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +91,47 @@ def test_a_changed_manifest_is_refused(copy: Path, change: dict[str, object], sa
     manifest = json.loads((copy / "manifest.json").read_text())
     (copy / "manifest.json").write_text(json.dumps(manifest | change))
     with pytest.raises(BundleError, match=said):
+        Scorer.load(copy)
+
+
+def _signed(path: Path, change: dict[str, object]) -> None:
+    """The manifest changed, and its digests made to fit: what a foreign writer could have written."""
+    manifest = {**json.loads((path / "manifest.json").read_text()), **change}
+    files = {name: file_digest(path / name) for name in manifest["files"]}
+    manifest = {k: v for k, v in (manifest | {"files": files}).items() if v is not None}
+    covered = {k: v for k, v in manifest.items() if k not in ("version", "metrics")}
+    version = hashlib.sha256(json.dumps(covered, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+    (path / "manifest.json").write_text(json.dumps(manifest | {"version": version}))
+
+
+@pytest.mark.parametrize(
+    "change", [{"schema": None}, {"metrics": None}, {"schema": {"name": "x"}}, {"schema": SHOP_REVERSED}], ids=str
+)
+def test_a_manifest_without_its_parts_is_refused(copy: Path, change: dict[str, object]) -> None:
+    _signed(copy, change)
+    with pytest.raises(BundleError):
+        Scorer.load(copy)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("encoding.json", b"{}"),
+        ("encoding.json", b"[]"),
+        ("encoding.json", b'{"knots": {}}'),
+        ("encoding.json", b'{"knots": {"price": [1.0]}}'),
+        ("golden.json", b"[]"),
+        ("golden.json", b'{"rows": [], "scores": []}'),
+        ("golden.json", b'{"rows": [{}], "scores": []}'),
+        ("golden.json", b'{"rows": [1], "scores": [0.5]}'),
+        ("golden.json", b'{"rows": [{}], "scores": ["half"]}'),
+        ("graph.onnx", b"junk"),
+    ],
+)
+def test_a_foreign_file_is_refused(copy: Path, name: str, content: bytes) -> None:
+    (copy / name).write_bytes(content)
+    _signed(copy, {})
+    with pytest.raises(BundleError):
         Scorer.load(copy)
 
 

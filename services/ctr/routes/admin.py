@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict
 from pydantic import Field as Setting
 
 from llactr_core.errors import BundleError, ConflictError
+from llactr_core.semantics.options import SsftOptions
 from llactr_core.training.options import TrainOptions
 from services.ctr.payloads import RefreshRequest, TrainRequest
 from services.ctr.pool import ModelPool
@@ -68,7 +69,7 @@ def admin_router(registry: Registry, pool: ModelPool, jobs: JobStore, settings: 
         "/v1/admin/models/{model}/train",
         status_code=202,
         dependencies=[trainer],
-        responses=documented(401, 403, 404, 409),
+        responses=documented(400, 401, 403, 404, 409, 413, 415),
         summary="Train a version of a model",
     )
     def train(model: ModelPath, request: TrainRequest, idempotency_key: IdempotencyKey = None) -> Accepted:
@@ -82,7 +83,7 @@ def admin_router(registry: Registry, pool: ModelPool, jobs: JobStore, settings: 
         "/v1/admin/refresh",
         status_code=202,
         dependencies=[trainer],
-        responses=documented(401, 403, 404, 409),
+        responses=documented(400, 401, 403, 404, 409, 413, 415),
         summary="Refresh a model's field semantics",
     )
     def refresh(
@@ -90,17 +91,20 @@ def admin_router(registry: Registry, pool: ModelPool, jobs: JobStore, settings: 
     ) -> Accepted:
         """A job tunes a new field table, trains the champion's recipe on it, and promotes the result."""
         request = request or RefreshRequest()
+        SsftOptions.parse(request.ssft)
         if request.dataset is not None:
             resolve_dataset(request.dataset, settings.data_roots)
         pool.refresh()
         model = pool.champion(request.model).name
-        require_semantics(model, registry.get(model, CHAMPION))
+        champion = registry.get(model, CHAMPION)
+        require_semantics(model, champion)
+        TrainOptions.parse({**champion.lineage.options, **request.options})
         return _submitted(jobs, "refresh", model, request, idempotency_key)
 
     @router.put(
         "/v1/admin/models/{model}/aliases/{alias}",
         dependencies=[admin],
-        responses=documented(401, 403, 404, 409),
+        responses=documented(400, 401, 403, 404, 409, 413, 415),
         summary="Point an alias at a version",
     )
     def set_alias(model: ModelPath, alias: AliasPath, request: AliasRequest) -> AliasResponse:

@@ -46,7 +46,7 @@ def alias_router(schemas: SchemaStore, tables: TableStore, guard: Guard) -> APIR
         summary="Move an alias",
         description="Atomic. When `current` moves, `previous` points at what it left.",
         dependencies=[Depends(guard.require(Role.ADMIN))],
-        responses=documented(400, 401, 403, 404, 422),
+        responses=documented(400, 401, 403, 404, 413, 415, 422),
     )
     def move(name: SchemaPath, alias: AliasPath, body: AliasBody) -> AliasView:
         schemas.get(name)

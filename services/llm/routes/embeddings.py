@@ -5,12 +5,13 @@ from typing import Annotated, Any, Literal, Self
 
 from fastapi import APIRouter, Depends
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StrictStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StrictStr, field_validator, model_validator
 
 from llactr_core.errors import OptionError, TooLargeError
 from llactr_core.semantics.weights import model_label
 from services.llm.embedder import Embedded, Embedder, Engine
 from services.llm.models import allowed_model
+from services.llm.plain import is_unicode
 from services.llm.settings import LlmSettings
 from services.llm.store import TableStore
 from services.shared.auth import Guard, Role
@@ -36,6 +37,15 @@ class EmbeddingsBody(BaseModel):
     version: str | None = Field(default=None, description="A field table's version, or SCHEMA@ALIAS.")
     encoding_format: Literal["float", "base64"] = "float"
     user: str | None = Field(default=None, description="Accepted for OpenAI's clients; not used.")
+
+    @field_validator("input", mode="before")
+    @classmethod
+    def _texts_only(cls, given: object) -> object:
+        # Here, so that the message is one: a union of types would report each of its members.
+        texts = given if isinstance(given, list) else [given]
+        if not all(isinstance(text, str) for text in texts):
+            raise ValueError("give one text or a list of texts; tokens and other values are not read")
+        return given
 
     @model_validator(mode="after")
     def _one_engine(self) -> Self:
@@ -78,7 +88,7 @@ def embedding_router(tables: TableStore, embedder: Embedder, settings: LlmSettin
         "/v1/embeddings",
         summary="Embed texts",
         response_model=EmbeddingsView,
-        responses=documented(400, 401, 403, 404, 413, 422, 429, 500),
+        responses=documented(400, 401, 403, 404, 413, 415, 422, 429, 500),
     )
     def embeddings(body: EmbeddingsBody) -> JSONResponse:
         texts = _texts(body.input, settings)
@@ -100,6 +110,10 @@ def _texts(given: str | list[str], settings: LlmSettings) -> list[str]:
     for index, text in enumerate(texts):
         if not text:
             raise OptionError(f"text {index} is empty; leave it out", row=index, field="input")
+        if not is_unicode(text):
+            raise OptionError(
+                f"text {index} holds half a surrogate pair; send whole characters", row=index, field="input"
+            )
         if len(text) > settings.max_text_chars:
             raise TooLargeError(
                 f"text {index} has {len(text)} characters; at most {settings.max_text_chars} are allowed: shorten it",

@@ -59,7 +59,7 @@ def refresh_router(
         response_model=Accepted,
         responses={
             200: {"model": Refreshed, "description": "The table exists."},
-            **documented(400, 401, 403, 404, 409, 413, 422),
+            **documented(400, 401, 403, 404, 409, 413, 415, 422),
         },
     )
     def refresh(name: SchemaPath, body: RefreshRequest, idempotency_key: IdempotencyKey = None) -> JSONResponse:

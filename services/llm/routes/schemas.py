@@ -60,7 +60,10 @@ def schema_router(schemas: SchemaStore, guard: Guard) -> APIRouter:
         description="201: a new schema, or a new version of its name. 200: it is registered like this already.",
         status_code=201,
         dependencies=[trainer],
-        responses={200: {"model": SchemaView, "description": "Equal."}, **documented(400, 401, 403, 413, 422)},
+        responses={
+            200: {"model": SchemaView, "description": "Equal."},
+            **documented(400, 401, 403, 409, 413, 415, 422),
+        },
     )
     def register(body: SchemaBody, response: Response) -> SchemaView:
         schema = Schema.parse(body.model_dump(mode="json"))

@@ -129,3 +129,11 @@ def test_nested_and_non_utf8_columns_are_refused() -> None:
     broken = pa.StringArray.from_buffers(1, pa.array([0, 2], pa.int32()).buffers()[1], pa.py_buffer(b"\xff\xfe"))
     with pytest.raises(DataError, match="UTF-8"):
         canonical_array(broken)
+
+
+def test_long_decimals_stay_distinct_and_equal_to_the_integer() -> None:
+    number = 12345678901234567890123456789012345678
+    assert canonical(decimal.Decimal(number)) == canonical(number)
+    assert canonical(decimal.Decimal(number)) != canonical(decimal.Decimal(number - 1))
+    assert canonical(decimal.Decimal("12345678901234567890123456789.500")) == "12345678901234567890123456789.5"
+    assert canonical(decimal.Decimal("1E+30")) == str(10**30)

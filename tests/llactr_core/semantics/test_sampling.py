@@ -36,6 +36,11 @@ def test_few_values_are_all_taken_and_lists_are_taken_apart():
     assert draw_samples(SCHEMA, [batch], 10, 0) == {"id": ["1"], "tags": ["a", "b", "c"]}
 
 
+def test_items_of_a_list_are_whole_values_as_in_encoding():
+    batch = pa.record_batch({"id": [1, 2], "tags": [["a|b", " c "], None]})
+    assert draw_samples(SCHEMA, [batch], 10, 0)["tags"] == ["a|b", "c"]
+
+
 def test_list_columns_dictionaries_and_narrow_floats():
     schema = Schema(name="s", fields=(Field(name="tags", kind=Kind.MULTI_VALUED), Field(name="d"), Field(name="f")))
     batch = pa.record_batch(

@@ -1,3 +1,6 @@
+import datetime as dt
+import json
+import math
 import multiprocessing
 import os
 import signal
@@ -7,13 +10,19 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from shop import QUICK, SHOP, shop_rows, shop_table
 
 from llactr_core.bundle import Bundle
 from llactr_core.data.splits import Splits, open_dataset
+from llactr_core.enhancers.model import CTRModel
 from llactr_core.errors import ArtifactError, BundleError, DataError, JobCancelled, OptionError, SchemaError
 from llactr_core.models.registry import BACKBONES
 from llactr_core.progress import Progress, silent
+from llactr_core.schema import Field, Kind, Schema
+from llactr_core.scorer import Scorer
+from llactr_core.training.data import Batch
+from llactr_core.training.loop import loss_of
 from llactr_core.training.options import TrainOptions
 from llactr_core.training.pipeline import train_bundle
 
@@ -134,6 +143,54 @@ def test_a_field_with_one_value_does_no_harm(tmp_path: Path) -> None:
         open_dataset(tmp_path, "click"), SHOP, shop_table(), one, tmp_path / "b", tmp_path / "c", silent
     )
     assert bundle.metrics["valid"]["logloss"] < 1
+
+
+def test_a_group_that_is_no_column_is_refused(shop: Splits, tmp_path: Path) -> None:
+    schema = SHOP.model_copy(update={"group": "nobody"})
+    with pytest.raises(DataError, match="'nobody'"):
+        train_bundle(shop, schema, shop_table(), QUICK, tmp_path / "b", tmp_path / "c", silent)
+
+
+def test_weights_that_are_no_numbers_end_the_run(shop: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(model: CTRModel, batch: Batch, embedding_l2: float) -> tuple[torch.Tensor, torch.Tensor]:
+        loss, _ = loss_of(model, batch, embedding_l2)
+        return loss * math.nan, torch.zeros(())
+
+    monkeypatch.setattr("llactr_core.training.loop.loss_of", broken)
+    with pytest.raises(DataError, match="no longer a number"):
+        train_bundle(shop, SHOP, shop_table(), QUICK, tmp_path / "b", tmp_path / "c", silent)
+
+
+def test_golden_rows_and_metrics_are_strict_json(tmp_path: Path) -> None:
+    days = pa.array([[dt.date(2020, 1, 1 + i % 9)] for i in range(300)])
+    moments = pa.array([1577934245000000001] * 300, pa.timestamp("ns"))
+    prices = pa.array([math.nan, 1.5] * 150)
+    rows = shop_rows(300, 1).append_column("days", days).append_column("at", moments).append_column("paid", prices)
+    for name in ("train", "valid", "test"):
+        pq.write_table(rows.append_column("row", pa.array(range(300))), tmp_path / f"{name}.parquet")
+    fields = (
+        Field(name="days", kind=Kind.MULTI_VALUED),
+        Field(name="hour", source="at", part="hour"),
+        Field(name="paid", kind=Kind.NUMERIC),
+    )
+    schema = Schema(name="s", label="click", group="row", fields=fields)
+    options = QUICK.model_copy(update={"epochs": 1, "enhancer": "none"})
+    splits = open_dataset(tmp_path, "click")
+    bundle = train_bundle(splits, schema, None, options, tmp_path / "b", tmp_path / "c", silent)
+    golden = json.loads((bundle.path / "golden.json").read_text(), parse_constant=pytest.fail)
+    assert golden["rows"][0] == {"days": ["2020-01-01"], "at": "2020-01-02T03:04:05", "paid": None}
+    json.loads((bundle.path / "manifest.json").read_text(), parse_constant=pytest.fail)
+    assert "gauc" not in bundle.metrics["valid"]
+    assert not Scorer.load(bundle.path).score_detailed(golden["rows"][:1])[1][0].unseen
+
+
+@pytest.mark.parametrize("name", sorted(BACKBONES))
+def test_one_field_is_enough(name: str, shop: Splits, tmp_path: Path) -> None:
+    schema = Schema(name="s", label="click", fields=(Field(name="colour"),))
+    table = replace(shop_table(), fields=("colour",), vectors=shop_table().vectors[:1])
+    options = TrainOptions.parse({"backbone": name, "epochs": 1, "batch_size": 512})
+    bundle = train_bundle(shop, schema, table, options, tmp_path / "b", tmp_path / "c", silent)
+    assert Scorer.load(bundle.path).score([{"colour": "red"}]).shape == (1,)
 
 
 def test_one_class_is_refused(tmp_path: Path) -> None:

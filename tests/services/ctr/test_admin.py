@@ -103,6 +103,7 @@ def test_training_is_a_job_and_an_idempotency_key_makes_one_of_two_calls(
         ({"label": "click", "schema": {"name": "x", "fields": []}}, 422, "fields"),
         ({"label": "a", "schema": {"name": "x", "label": "b", "fields": [{"name": "c"}]}}, 422, "give one"),
         ({"enhancer": "magic"}, 422, "enhancer"),
+        ({"backbone": "magic"}, 422, "deepfm"),
         ({"options": {"backbone": "fm"}}, 422, "beside"),
         ({"surprise": 1}, 422, "surprise"),
     ],
@@ -141,6 +142,14 @@ def test_refresh_without_a_body_is_a_job_on_the_only_champion(
     answer = service.client.post("/v1/admin/refresh", headers=service.admin)
     assert answer.status_code == 202, answer.text
     assert service.client.get(f"/v1/jobs/{answer.json()['job']['id']}").json()["kind"] == "refresh"
+    for change, word in (
+        ({"ssft": {"speed": 1}}, "speed"),
+        ({"ssft": {"learning_rate": -1}}, "learning_rate"),
+        ({"options": {"epochs": "many"}}, "epochs"),
+        ({"options": {"backbone": "magic"}}, "deepfm"),
+    ):
+        refused = service.client.post("/v1/admin/refresh", json=change, headers=service.admin)
+        assert (refused.status_code, word in refused.json()["detail"]) == (422, True), refused.text
 
 
 def test_who_reads_that_a_job_succeeded_is_scored_by_what_it_promoted(
@@ -207,3 +216,11 @@ def test_every_route_is_in_the_table_above(service: Any) -> None:
     open_to_all = {("GET", "/healthz"), ("GET", "/readyz")}
     like_others = {("GET", "/v1/models/{model}/versions/{version}"), ("GET", "/v1/jobs/{job_id}/events")}
     assert routes == named | open_to_all | like_others
+
+
+def test_every_operation_documents_how_it_refuses(service: Any) -> None:
+    for path, operations in service.client.get("/openapi.json").json()["paths"].items():
+        for method, operation in operations.items():
+            if path.startswith("/v1/"):
+                refusals = {"401", "403"} | ({"400", "413", "415", "422"} if "requestBody" in operation else set())
+                assert refusals <= operation["responses"].keys(), (method, path)

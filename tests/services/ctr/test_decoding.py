@@ -90,6 +90,7 @@ def test_errors_name_row_and_field(
         (b"", ARROW),
         (b"no arrow at all", ARROW),
         (arrow(pa.table({"a": list(range(1000))}))[:600], ARROW),
+        (arrow(pa.table({"name": [1]})).replace(b"name", b"na\xff\xfe"), ARROW),
     ],
 )
 def test_what_cannot_be_parsed_is_400(body: bytes, media: str) -> None:

@@ -125,6 +125,15 @@ def test_a_list_where_the_model_reads_no_list_is_422_in_arrow_too(scoring: Any) 
     assert answer.json()["field"] == "job"
 
 
+def test_a_time_beyond_the_calendar_is_422(scoring: Any) -> None:
+    sink = io.BytesIO()
+    table = pa.table({"tags": pa.array([[2**62]], pa.list_(pa.timestamp("s")))})
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    answer = post(scoring, sink.getvalue(), ARROW)
+    assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (422, "invalid-row", "tags")
+
+
 def test_without_a_model_scoring_is_409_and_readyz_503_until_there_is_a_champion(
     service: Any, publish: Callable[..., str]
 ) -> None:

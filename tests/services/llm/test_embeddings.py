@@ -1,6 +1,7 @@
 """POST /v1/embeddings in OpenAI's shape."""
 
 import base64
+import json
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,19 @@ def test_bad_requests(house: Any, body: dict[str, Any], status: int, row: int | 
     answer = embed(house, **body)
     assert (answer.status_code, answer.json().get("row")) == (status, row)
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("given", [5, [1, 2], ["a", None]])
+def test_what_is_no_text_is_said_once_and_of_the_field(house: Any, given: object) -> None:
+    problem = embed(house, input=given).json()
+    assert problem["field"] == "input"
+    assert "one text or a list of texts" in problem["detail"]
+
+
+def test_half_a_surrogate_pair_is_no_text(house: Any) -> None:
+    body = json.dumps({"input": ["a", "\ud800"]})
+    answer = house.anyone.post("/v1/embeddings", content=body, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["row"], answer.json()["field"]) == (422, 1, "input")
 
 
 def test_the_longest_text_and_the_largest_batch_pass(house: Any) -> None:

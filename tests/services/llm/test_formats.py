@@ -17,13 +17,16 @@ from services.llm.formats import ARROW, JSON, SAFETENSORS, choose
         (f"*/*, {SAFETENSORS}", SAFETENSORS),
         (f"*/*;q=0.9, {SAFETENSORS};q=0.1", JSON),
         (f"{JSON};q=0, {ARROW};q=0.1", ARROW),
+        (f"{JSON};q=0, */*", ARROW),
+        (f"{ARROW};q=nan, {SAFETENSORS};q=0.1", SAFETENSORS),
+        (f"*/*;q=0.1, application/*;q=0, {ARROW};q=0.2", ARROW),
     ],
 )
 def test_the_best_of_what_is_accepted(accept: str | None, media: str) -> None:
     assert choose(accept) == media
 
 
-@pytest.mark.parametrize("accept", ["image/png", f"{JSON};q=0", f"{JSON};q=much", "nonsense"])
+@pytest.mark.parametrize("accept", ["image/png", f"{JSON};q=0", f"{JSON};q=much", "nonsense", "application/*;q=0, */*"])
 def test_nothing_that_is_accepted(accept: str) -> None:
     with pytest.raises(HTTPException) as refused:
         choose(accept)

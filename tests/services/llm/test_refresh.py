@@ -156,6 +156,8 @@ def test_calls_at_once_start_one_job(house: Any) -> None:
         ({"samples": {"zip": [None, "", float("1e999")]}}, "invalid-data", "samples"),
         ({"samples": {"zip": ["a", ["nested"]]}}, "invalid-option", "samples.zip.1"),
         ({"samples": {"zip": "94110"}}, "invalid-input", "samples.zip"),
+        ({"samples": {"zip": ["a", "\ud800" * 300]}}, "invalid-option", "samples.zip.1"),
+        ({"samples": {"\ud800": ["a"]}}, "invalid-schema", "\\ud800"),
         ({"samples": MANY, "ssft": {"rank": 0}}, "invalid-input", "ssft.rank"),
         ({"samples": MANY, "ssft": {"speed": 1}}, "invalid-input", "ssft.speed"),
         ({"samples": MANY, "ssft": {"objective": "generative"}}, "invalid-option", "objective"),

@@ -1,5 +1,6 @@
 """The frame of an app: health, request ids, body limits, problems, the OpenAPI document."""
 
+import gzip
 import json
 import logging
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ import pytest
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy.exc import OperationalError
+from starlette.requests import ClientDisconnect
 from starlette.testclient import TestClient
 
 from llactr_core.errors import NoModelError, RowError, UnavailableError
@@ -37,6 +39,8 @@ def client(storage: Storage, settings: ServiceSettings) -> Iterator[TestClient]:
         "unavailable": UnavailableError("later"),
         "storage": OperationalError("SELECT secret", {}, Exception("disk")),
         "unknown": KeyError("secret"),
+        "half": RowError("given: \ud800", field="\ud800"),
+        "gone": ClientDisconnect(),
     }
 
     @router.get("/raise/{name}")
@@ -97,6 +101,39 @@ def test_bodies_are_checked(client: TestClient, body: str, status: int, code: st
     answer = client.post("/body", content=body, headers={"Content-Type": "application/json"})
     assert (answer.status_code, answer.json()["code"], answer.json().get("field")) == (status, code, field)
     assert answer.headers["content-type"] == MEDIA
+
+
+def test_half_a_surrogate_pair_is_quoted_as_an_escape(client: TestClient) -> None:
+    problem = client.get("/raise/half").json()
+    assert (problem["detail"], problem["field"]) == ("given: \\ud800", "\\ud800")
+
+
+@pytest.mark.parametrize("body", [b"[" * 1900, b'"\xff"'])
+def test_why_a_body_cannot_be_read_is_said(client: TestClient, body: bytes) -> None:
+    answer = client.post("/body", content=body, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["code"]) == (400, "malformed-body")
+    assert "nested too deeply" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("headers", [{"Content-Type": "text/plain"}, {}])
+def test_a_body_that_does_not_call_itself_json_is_415(client: TestClient, headers: dict[str, str]) -> None:
+    answer = client.post("/body", content=b'{"count": 1}', headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (415, "unsupported-media-type")
+    assert "send application/json" in answer.json()["detail"]
+
+
+def test_a_compressed_body_is_415(client: TestClient) -> None:
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    answer = client.post("/body", content=gzip.compress(b'{"count": 1}'), headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (415, "unsupported-media-type")
+    assert "'gzip'" in answer.json()["detail"]
+    assert client.post("/body", json={"count": 1}, headers={"Content-Encoding": "identity"}).status_code == 200
+
+
+def test_a_caller_who_hangs_up_is_no_error_of_ours(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO), pytest.raises(AssertionError, match="any response"):
+        client.get("/raise/gone")
+    assert [record.levelname for record in caplog.records if record.name.startswith("services")] == ["INFO"]
 
 
 def test_parameters_are_checked(client: TestClient) -> None:

@@ -50,9 +50,13 @@ def test_symbolic_links_lead_nowhere_else(root: Path) -> None:
 def test_a_missing_dataset_is_not_found(root: Path) -> None:
     with pytest.raises(NotFoundError, match="no dataset"):
         resolve_dataset(str(root / "absent.csv"), [root])
+    with pytest.raises(NotFoundError, match="no dataset"):
+        resolve_dataset("x" * 300, [root])
 
 
-@pytest.mark.parametrize("given", ["", "a\x00b", "http://example.org/x.csv", "s3://bucket/x", "file://host/x.csv"])
+@pytest.mark.parametrize(
+    "given", ["", "a\x00b", "http://example.org/x.csv", "s3://bucket/x", "file://host/x.csv", "file://["]
+)
 def test_other_schemes_are_refused(root: Path, given: str) -> None:
     with pytest.raises(OptionError):
         resolve_dataset(given, [root])
