@@ -61,7 +61,8 @@ class Run:
 def main() -> None:
     """Clone, run, stop, run again, test; then write the page."""
     commit = _output(["git", "-C", str(PROJECT), "rev-parse", "--short", "HEAD"])
-    env = {"CTR_PORT": "8000", "LLM_PORT": "8001"} | dict(os.environ)
+    mine = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    env = {"CTR_PORT": "8000", "LLM_PORT": "8001"} | mine
     with tempfile.TemporaryDirectory() as folder:
         clone = Path(folder) / "llactr"
         subprocess.run(["git", "clone", "--quiet", str(PROJECT), str(clone)], check=True)

@@ -43,8 +43,8 @@ class StopAt:
 
 
 def test_it_learns_and_reads_test_only_when_told(shop: Splits, shop_bundle: Bundle, tmp_path: Path) -> None:
-    assert shop_bundle.metrics["valid"]["auc"] > 0.7
-    assert shop_bundle.metrics["test"]["auc"] > 0.7
+    assert shop_bundle.metrics["valid"]["auc"] > 0.65
+    assert shop_bundle.metrics["test"]["auc"] > 0.65
     assert {"logloss", "ece", "predicted_over_true", "gauc"} <= set(shop_bundle.metrics["valid"])
     blind = train_bundle(shop, SHOP, shop_table(), QUICK, tmp_path / "b", tmp_path / "c", silent)
     assert "test" not in blind.metrics
