@@ -12,7 +12,6 @@ import msgspec
 import pyarrow as pa
 
 from llactr_core.errors import InputError, LlactrError, MalformedError, RowError, TooLargeError, UnsupportedMediaError
-from llactr_core.schema import Kind, Schema
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
@@ -135,27 +134,6 @@ def _check_arrow_type(field: pa.Field) -> None:
             f"column {field.name!r} has the nested type {field.type}; send scalars or lists of scalars",
             field=field.name,
         )
-
-
-def require_plain_columns(features: Features, schema: Schema) -> None:
-    """Refuse Arrow columns of lists under fields that read one value; in other forms the scorer looks at each value.
-
-    Raises:
-        RowError: naming the field.
-    """
-    if not isinstance(features, pa.Table):
-        return
-    for field in schema.fields:
-        place = features.schema.get_field_index(field.column)
-        if field.kind is Kind.MULTI_VALUED or place < 0:
-            continue
-        kind = features.schema.field(place).type
-        if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-            raise RowError(
-                f"column {field.column!r} holds lists ({kind}), but the field {field.name!r} is {field.kind.value}; "
-                "send one value a row",
-                field=field.name,
-            )
 
 
 def _check_limit(rows: int, max_rows: int) -> None:

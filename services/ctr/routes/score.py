@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from pydantic import Field as Setting
 
 from llactr_core.errors import RowError
-from services.ctr.decoding import ARROW, JSON, NDJSON, Batch, decode, require_plain_columns
+from services.ctr.decoding import ARROW, JSON, NDJSON, Batch, decode
 from services.ctr.pool import Loaded, ModelPool
 from services.ctr.settings import CtrSettings
 from services.shared.auth import Bearer, Guard, Role
@@ -168,7 +168,6 @@ def _answer(loaded: Loaded, batch: Batch, details: bool) -> dict[str, Any]:
     model = {"name": loaded.name, "version": loaded.version}
     if batch.rows == 0:
         return {"scores": [], "model": model} | ({"details": []} if details else {})
-    require_plain_columns(batch.features, loaded.scorer.schema)
     try:
         return {**_scored(loaded, batch, details), "model": model}
     except pa.ArrowException as error:
