@@ -18,6 +18,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from llactr_core.data.splits import open_dataset
+from llactr_core.files import write_atomic
 from llactr_core.models.registry import BACKBONES
 from llactr_core.progress import Progress, silent
 from llactr_core.proof.readings import record_reading
@@ -34,6 +35,9 @@ OUT = HERE.parent / "docs" / "results"
 RESULTS = OUT / "first-results.json"
 DATASETS = ("ml1m", "amazon2018_magazine")
 OPTIONS: dict[str, Any] = {"seed": 2026, "evaluations": 2, "patience": 6}
+
+README = HERE.parent / "README.md"
+MARKS = ("<!-- results -->", "<!-- end of results -->")
 
 Run = dict[str, Any]
 
@@ -57,7 +61,7 @@ def main() -> None:
             futures = [pool.submit(measure, name, folder, arguments.state / name, table, b, e) for b, e in missing]
             for future in as_completed(futures):
                 done.append(future.result())
-                RESULTS.write_text(json.dumps(sorted(done, key=key_of), indent=1) + "\n", encoding="utf-8")
+                write_atomic(RESULTS, (json.dumps(sorted(done, key=key_of), indent=1) + "\n").encode())
                 write_table(done)
                 print(json.dumps(done[-1]), flush=True)
     write_table(done)
@@ -142,6 +146,21 @@ def write_table(runs: list[Run]) -> None:
             lines += [f"| {run['backbone']} | {arm} | {numbers} | {cost} |"]
         lines += [""]
     (OUT / "README.md").write_text("\n".join(lines), encoding="utf-8")
+    write_summary(runs)
+
+
+def write_summary(runs: list[Run]) -> None:
+    """The test AUCs in one small table, between the two marks in the project's README."""
+    names = list(dict.fromkeys(run["dataset"] for run in runs))
+    found = {key_of(run): f"{run['test']['auc']:.4f}" for run in runs}
+    lines = ["| test AUC | " + " | ".join(f"{name}, {arm}" for name in names for arm in ("plain", "LLaCTR")) + " |"]
+    lines += ["| --- |" + " --- |" * (2 * len(names))]
+    for backbone in BACKBONES:
+        cells = [found.get((name, backbone, arm), "") for name in names for arm in ("none", "llactr")]
+        lines += [f"| {backbone} | " + " | ".join(cells) + " |"]
+    head, rest = README.read_text(encoding="utf-8").split(MARKS[0])
+    tail = rest.split(MARKS[1])[1]
+    README.write_text("\n".join([head + MARKS[0], *lines, MARKS[1] + tail]), encoding="utf-8")
 
 
 if __name__ == "__main__":
