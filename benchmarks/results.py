@@ -134,7 +134,7 @@ def write_table(runs: list[Run]) -> None:
     lines = [
         "# First results: six backbones, plain and with LLaCTR",
         "",
-        "The tables are written by `make results` from its runs. One seed, default options (patience 6), one thread a",
+        "The tables are written by `make results`. One seed, default options (patience 6), one thread a",
         "run, two at a time on two cores; the epoch was chosen on validation. **One seed is no proof**: differences of a",
         "few thousandths are within what another seed moves. Every reading of a test split is in test-readings.csv.",
         "",
