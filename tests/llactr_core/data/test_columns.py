@@ -105,7 +105,7 @@ def test_a_column_twice_is_named() -> None:
     assert error.value.field == "x"
 
 
-@pytest.mark.parametrize("value", [{1}, object(), b"\xff", np.array([1, 2])], ids=str)
+@pytest.mark.parametrize("value", [{1}, object(), b"\xff", np.array([1, 2])], ids=lambda value: type(value).__name__)
 def test_values_that_are_not_plain_are_named(value: object) -> None:
     with pytest.raises(RowError) as error:
         encoder_of(CATEGORICAL).encode_rows([{"x": 1}, {"x": value}])
