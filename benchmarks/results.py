@@ -137,7 +137,7 @@ def write_table(runs: list[Run]) -> None:
         "The tables are written by `make results`. One seed, default options (patience 6), one thread a",
         "run, two at a time on two cores; the epoch was chosen on validation. **One seed is no proof**:",
         "differences of a few thousandths are within what another seed moves.",
-        "Every reading of a test split is in test-readings.csv.",
+        "Readings of the test splits are logged in test-readings.csv.",
         "",
         "With these defaults FM, FwFM and FmFM can stop on a plateau: FwFM, plain, on ml1m rose from .8241 to .8275 on",
         "validation when it was left to train for 15 epochs. Read their rows with that in mind.",

@@ -49,7 +49,6 @@ class Scorer:
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-        self._fields = len(self.schema.fields)
 
     @classmethod
     def load(cls, path: Path) -> "Scorer":
@@ -140,8 +139,7 @@ class Scorer:
         rows = self._table[ids]  # [B, S, d (+ 1)]
         if weights is None:
             return rows
-        starts = np.searchsorted(self._encoder.slot_field, np.arange(self._fields))
-        return np.add.reduceat(rows * weights[:, :, None], starts, axis=1)
+        return np.add.reduceat(rows * weights[:, :, None], self._encoder.first_slots, axis=1)
 
     def _verify(self, found: npt.NDArray[np.float64], expected: npt.NDArray[np.float64]) -> None:
         difference = float(np.abs(found - expected).max())

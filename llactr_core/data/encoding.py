@@ -51,7 +51,8 @@ class Encoder:
         sizes = [len(e) for e in self.encoders]
         self.offsets = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int32)
         self.size = int(sum(sizes))
-        self.slot_field = np.repeat(np.arange(len(sizes)), [e.slots for e in self.encoders])
+        self.slot_field: npt.NDArray[np.int64] = np.repeat(np.arange(len(sizes)), [e.slots for e in self.encoders])
+        self.first_slots = np.searchsorted(self.slot_field, np.arange(len(sizes)))
         self.weighted = any(e.kind != Kind.CATEGORICAL for e in schema.fields)
 
     @classmethod
@@ -133,9 +134,8 @@ class Encoder:
     def flags(self, encoded: Encoded) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
         """Which fields of each row were missing and which held an unseen value, two bool [B, K]."""
         local = encoded.ids - self.offsets[self.slot_field]
-        starts = np.searchsorted(self.slot_field, np.arange(len(self.encoders)))
-        missing = np.logical_or.reduceat(local == MISSING, starts, axis=1)
-        return missing, np.logical_or.reduceat(local == UNSEEN, starts, axis=1)
+        missing = np.logical_or.reduceat(local == MISSING, self.first_slots, axis=1)
+        return missing, np.logical_or.reduceat(local == UNSEEN, self.first_slots, axis=1)
 
     def save(self, directory: Path) -> None:
         """Write vocabularies and knots into a directory."""

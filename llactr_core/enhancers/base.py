@@ -11,7 +11,7 @@ class Enhancer(nn.Module):
         """What is added to the BCE, a scalar; v are the batch's feature embeddings [B, K, d]."""
         return v.new_zeros(())
 
-    def pair_weights(self, fields: int) -> Tensor | None:
+    def pair_weights(self) -> Tensor | None:
         """Weights of <v_i, v_j> in the logit, symmetric [K, K] with a zero diagonal; None for no such term.
 
         They depend on no row: after training they are constants of the serving graph.

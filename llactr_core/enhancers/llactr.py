@@ -77,6 +77,6 @@ class Llactr(Enhancer):
         """The weighted FRE loss."""
         return v.new_zeros(()) if self.fre is None else self.options.fre_weight * self.fre(v)
 
-    def pair_weights(self, fields: int) -> Tensor | None:
+    def pair_weights(self) -> Tensor | None:
         """lambda g(h_i, h_j), [K, K]."""
         return None if self.fie is None else self.options.fie_weight * self.fie()

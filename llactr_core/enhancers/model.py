@@ -21,7 +21,7 @@ class CTRModel(nn.Module):
     def forward(self, ids: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
         """Logit [B] and feature embeddings v [B, K, d] of ids and weights [B, S]."""
         v, w = self.embedding(ids, weights)
-        return _logit(self.bias, self.backbone, v, w, self.enhancer.pair_weights(v.shape[1])), v
+        return _logit(self.bias, self.backbone, v, w, self.enhancer.pair_weights()), v
 
 
 class ServingGraph(nn.Module):
@@ -37,7 +37,7 @@ class ServingGraph(nn.Module):
         self.width = model.embedding.width
         self.backbone = model.backbone
         self.bias = model.bias
-        pairs = model.enhancer.pair_weights(model.embedding.fields)
+        pairs = model.enhancer.pair_weights()
         self.register_buffer("pairs", None if pairs is None else pairs.detach())
 
     def forward(self, rows: Tensor) -> Tensor:

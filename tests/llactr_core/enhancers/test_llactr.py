@@ -110,5 +110,5 @@ def test_folded_into_constants_it_scores_the_same(name: str) -> None:
 def test_a_part_of_strength_zero_is_not_built() -> None:
     llactr = Llactr(vectors(), WIDTH, LlactrOptions(fre_weight=0, fie_weight=0))
     assert list(llactr.parameters()) == []
-    assert llactr.pair_weights(K) is None
+    assert llactr.pair_weights() is None
     assert llactr.loss(torch.randn(2, K, WIDTH)).item() == 0
