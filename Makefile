@@ -1,6 +1,6 @@
 # make run                            both services and their workers in the foreground, with a trained model
 # make run DATA=rows.parquet LABEL=click    the same on your own data (CSV, JSONL, Parquet; a file or a folder of splits)
-# make test | lint | results | docs | first-run | install
+# make test | lint | results | ssft | docs | first-run | test-vllm | install
 #
 # Variables, from the environment or as `make NAME=VALUE`:
 #   CTR_PORT (8000), LLM_PORT (8001), LLACTR_HOME (.llactr), DATA, LABEL, LLM_MODEL
@@ -24,7 +24,7 @@ bin := $(VENV)/bin
 pip := $(bin)/python -m pip --disable-pip-version-check
 locked := pyproject.toml clients/python/pyproject.toml requirements.lock
 
-.PHONY: run install test lint results docs first-run
+.PHONY: run install test test-vllm lint results ssft docs first-run
 .DEFAULT_GOAL := run
 
 # exec: the supervisor takes the place of the recipe's shell, so that it is the one that make passes SIGTERM on to.
@@ -37,6 +37,10 @@ install: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(bin)/python -m pytest -n $(JOBS) --dist loadfile $(TESTS)
 
+# The engine on a real vLLM server: vLLM's CPU build in .venv-vllm (3.5 GB), the tests, and docs/vllm-test.md.
+test-vllm: $(VENV)/.installed-dev
+	TORCH_INDEX='$(TORCH_INDEX)' $(bin)/python -m benchmarks.vllm_test
+
 lint: $(VENV)/.installed-dev
 	$(bin)/ruff check .
 	$(bin)/ruff format --check .
@@ -44,6 +48,9 @@ lint: $(VENV)/.installed-dev
 
 results: $(VENV)/.installed-dev
 	$(bin)/python -m benchmarks.results --datasets $(DATASETS)
+
+ssft: $(VENV)/.installed-dev
+	$(bin)/python -m benchmarks.ssft --datasets $(DATASETS)
 
 docs: $(VENV)/.installed-dev
 	$(bin)/python -m services.cli.reference

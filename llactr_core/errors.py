@@ -84,7 +84,7 @@ class AuthenticationError(LlactrError):
 
 
 class PermissionDenied(LlactrError):
-    """The API key is known, but its role does not allow the call."""
+    """The API key is known, but its role, or what it is limited to, does not allow the call."""
 
     status = 403
     code = "forbidden"

@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +12,7 @@ import pyarrow as pa
 from llactr_core.data.formats.jsonl_file import JsonlSource
 from llactr_core.data.read import SUFFIXES, Source, open_source, require_column
 from llactr_core.errors import DataError
+from llactr_core.remote import Location, located
 
 SEED = 2026
 FEWEST_ROWS = 10
@@ -60,18 +60,21 @@ class RowsOf(Source):
             yield batch.filter(pa.array(rows))
 
 
-def open_dataset(path: Path, label: str | None = None) -> Splits:
+def open_dataset(path: str | Location, label: str | None = None) -> Splits:
     """Open a dataset.
 
     Args:
-        path: a folder that holds train, valid and test files (Parquet, CSV or JSONL), or one such file.
+        path: a folder that holds train, valid and test files (Parquet, CSV or JSONL), or one such file; local, or
+            under a URL that fsspec reads.
         label: the label's column, which then has to exist in all parts.
 
     Raises:
         DataError: a file is missing or unreadable, the label's column does not exist, a valid or test file lacks a
             column of train, or there are fewer than 10 rows.
+        OptionError: the URL is not plain, or its driver is not installed.
+        UnavailableError: the store of a remote dataset does not answer; also later, while rows are read.
     """
-    path = Path(path)
+    path = located(path)
     if not path.exists():
         raise DataError(f"{path}: no such file or folder; give a dataset file, or a folder of train/valid/test files")
     splits = _from_folder(path) if path.is_dir() else _from_file(path)
@@ -101,15 +104,16 @@ def _mixed(words: Words) -> Words:
     return words ^ (words >> np.uint64(31))
 
 
-def _from_file(path: Path) -> Splits:
+def _from_file(path: Location) -> Splits:
     whole = open_source(path)
     how = f"{path.name} split 8:1:1: of every ten consecutive rows one is valid and one test, drawn with seed {SEED}"
     return Splits(RowsOf(whole, "train"), RowsOf(whole, "valid"), RowsOf(whole, "test"), how)
 
 
-def _from_folder(folder: Path) -> Splits:
-    found = {name: [folder / f"{name}{suffix}" for suffix in SUFFIXES] for name in NAMES}
-    files = {name: [path for path in paths if path.is_file()] for name, paths in found.items()}
+def _from_folder(folder: Location) -> Splits:
+    present = {entry.name for entry in folder.iterdir()}
+    found = {name: [f"{name}{suffix}" for suffix in SUFFIXES if f"{name}{suffix}" in present] for name in NAMES}
+    files = {name: [folder / entry for entry in found[name] if (folder / entry).is_file()] for name in NAMES}
     absent = [name for name, paths in files.items() if not paths]
     if absent:
         raise DataError(

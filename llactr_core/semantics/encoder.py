@@ -1,6 +1,7 @@
 """A language model as a function from texts to vectors, differentiable for tuning."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -10,13 +11,14 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from llactr_core.errors import ArtifactError, OptionError
 from llactr_core.semantics.template import Pooling, Template, default_template, has_lm_head, is_causal
+from llactr_core.semantics.tokens import Tokens, load_tokenizer, padding_token, tokenize
 from llactr_core.semantics.weights import read_config, resolve_model
 
 TOKENS_PER_BATCH = 4096
-Tokens = list[int]
 
 
 class TextEncoder:
@@ -36,8 +38,12 @@ class TextEncoder:
         self.bfloat16 = False
 
     @classmethod
-    def load(cls, model: str, template: Template | None = None, device: str = "auto") -> Self:
-        """Load a model by name (`weights.resolve_model`) in float32, frozen, without network access.
+    def load(
+        cls, model: str, template: Template | None = None, device: str = "auto", weights: torch.dtype = torch.float32
+    ) -> Self:
+        """Load a model by name (`weights.resolve_model`), frozen, without network access.
+
+        `weights` is the type in which they are held: bfloat16 takes half the memory of float32.
 
         Raises:
             NotFoundError: no such model here.
@@ -48,7 +54,7 @@ class TextEncoder:
         config = read_config(path)
         template = template or default_template(path)
         head = has_lm_head(config)
-        network, tokenizer = _load_files(path, causal_head=head, eager=not is_causal(config))
+        network, tokenizer = _load_files(path, weights, causal_head=head, eager=not is_causal(config))
         network.requires_grad_(False)
         return cls(network, tokenizer, template, choose_device(device), causal_head=head)
 
@@ -57,19 +63,24 @@ class TextEncoder:
         """D, the length of a vector."""
         return int(self.model.config.hidden_size)
 
+    def recompute_activations(self) -> bool:
+        """Let the backward pass compute each layer's activations again instead of keeping them all.
+
+        Memory falls from all layers' activations to one layer's, for about a third more time. False where the model
+        has no layers that transformers knows how to run again.
+        """
+        from transformers.modeling_layers import GradientCheckpointingLayer
+
+        layers = [module for module in self.model.modules() if isinstance(module, GradientCheckpointingLayer)]
+        for layer in layers:
+            # Not transformers' own switch: it works only in train mode, which would turn dropout on.
+            again: Any = partial(checkpoint, layer.forward, use_reentrant=False, preserve_rng_state=False)
+            layer.forward = again
+        return bool(layers)
+
     def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
         """Token ids per text, with special tokens as the template says, cut at its `max_tokens`."""
-        if not texts:
-            return []
-        encoded = self.tokenizer(
-            list(texts),
-            add_special_tokens=self.template.special_tokens,
-            truncation=True,
-            max_length=self.template.max_tokens,
-            return_attention_mask=False,
-        )
-        rows: list[Tokens] = encoded["input_ids"]
-        return [row or [self._pad] for row in rows]
+        return tokenize(self.tokenizer, self.template, texts)
 
     def forward(self, rows: Sequence[Tokens]) -> Tensor:
         """Vectors float32 [B, D] of token rows, with gradient where the caller allows it."""
@@ -134,15 +145,10 @@ class TextEncoder:
                 field="objective",
             )
 
-    @property
-    def _pad(self) -> int:
-        pad = self.tokenizer.pad_token_id
-        return 0 if pad is None else int(pad)
-
     def _pad_rows(self, rows: Sequence[Tokens]) -> tuple[Tensor, Tensor]:
         """Ids and mask [B, T], padded on the right."""
-        longest = max(len(row) for row in rows)
-        ids = torch.tensor([row + [self._pad] * (longest - len(row)) for row in rows], device=self.device)
+        longest, pad = max(len(row) for row in rows), padding_token(self.tokenizer)
+        ids = torch.tensor([row + [pad] * (longest - len(row)) for row in rows], device=self.device)
         lengths = torch.tensor([len(row) for row in rows], device=self.device)
         mask = torch.arange(longest, device=self.device) < lengths.unsqueeze(1)
         return ids, mask.long()
@@ -198,22 +204,22 @@ def has_bfloat16(device: torch.device) -> bool:
     return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(flags)
 
 
-def _load_files(path: Path, *, causal_head: bool, eager: bool) -> tuple[Any, Any]:
-    from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
+def _load_files(path: Path, weights: torch.dtype, *, causal_head: bool, eager: bool) -> tuple[Any, Any]:
+    from transformers import AutoModel, AutoModelForCausalLM
     from transformers.utils import logging
 
+    tokenizer = load_tokenizer(path)
     loading: Any = logging  # untyped
     bars = loading.is_progress_bar_enabled()
     loading.disable_progress_bar()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
         family: Any = AutoModelForCausalLM if causal_head else AutoModel
         network, facts = family.from_pretrained(
             path,
             local_files_only=True,
             trust_remote_code=False,
             use_safetensors=True,
-            dtype=torch.float32,
+            dtype=weights,
             # On CPUs plain attention is twice as fast as the fused one in bfloat16, and no slower in float32.
             attn_implementation="eager" if eager else None,
             output_loading_info=True,
@@ -223,6 +229,8 @@ def _load_files(path: Path, *, causal_head: bool, eager: bool) -> tuple[Any, Any
     finally:
         if bars:
             loading.enable_progress_bar()
+    # Nothing is generated token by token; a cache of keys and values would only take memory.
+    network.config.use_cache = False
     # Weights that are not in the file would be random; only the pooler, which nothing here reads, may be missing.
     missing = sorted(name for name in facts["missing_keys"] if "pooler" not in name)
     if missing:

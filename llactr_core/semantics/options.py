@@ -2,16 +2,18 @@
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 from pydantic import Field as Setting
 
 from llactr_core.errors import OptionError
 
 Objective = Literal["contrastive", "generative", "both"]
+# How the work is done, not what comes out of it (up to rounding): these are no part of the recipe.
+EXECUTION = frozenset({"checkpointing", "processes"})
 
 
 class SsftOptions(BaseModel):
-    """How the language model is tuned to the fields (LLaCTR, arXiv 2505.14057). All of it is part of the recipe."""
+    """How the language model is tuned to the fields (LLaCTR, arXiv 2505.14057); all but EXECUTION is in the recipe."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -31,7 +33,26 @@ class SsftOptions(BaseModel):
         default="auto", description="Of tuning; auto: bfloat16 where the hardware has it. Vectors are float32."
     )
     device: Literal["auto", "cpu", "cuda"] = Setting(default="auto", description="auto: a GPU where there is one.")
+    checkpointing: Literal["auto", "on", "off"] = Setting(
+        default="auto", description="Compute activations again in the backward pass, to save memory; auto: on a GPU."
+    )
+    processes: int = Setting(default=1, ge=1, le=64, description="That share every step; on GPUs one process each.")
     seed: int = Setting(default=0, ge=0, lt=2**31, description="Of the sample, the split, the order and LoRA.")
+
+    @field_validator("targets")
+    @classmethod
+    def _targets_are_names(cls, targets: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(targets)) < len(targets) or not all(targets):
+            raise ValueError("give each module's name once, and no empty name")
+        return targets
+
+    @field_validator("processes")
+    @classmethod
+    def _every_process_has_work(cls, processes: int, info: ValidationInfo) -> int:
+        prompts = info.data.get("batch_size", processes)
+        if processes > prompts:
+            raise ValueError(f"a step has {prompts} prompts (batch_size), so at most {prompts} processes can share it")
+        return processes
 
     @classmethod
     def parse(cls, content: object) -> Self:

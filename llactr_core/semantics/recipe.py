@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from llactr_core import __version__
 from llactr_core.errors import OptionError
 from llactr_core.schema import Schema
-from llactr_core.semantics.options import SsftOptions
+from llactr_core.semantics.options import EXECUTION, SsftOptions
 from llactr_core.semantics.sampling import clean_samples
 from llactr_core.semantics.template import default_template, has_lm_head
 from llactr_core.semantics.weights import model_digest, read_config, resolve_model
@@ -17,7 +17,7 @@ def recipe_of(schema: Schema, samples: Mapping[str, Sequence[str]], model: str, 
     """SHA-256, as hex, over all that a field table follows from.
 
     That is: the schema as the language model reads it, the samples (in any order), the model's files, the template,
-    the options with the seed, and the version of this code.
+    the options with the seed (without how the work is done), and the version of this code.
 
     Raises:
         NotFoundError, ArtifactError: the model is not here, or damaged.
@@ -31,7 +31,7 @@ def recipe_of(schema: Schema, samples: Mapping[str, Sequence[str]], model: str, 
         "samples": clean_samples(schema, samples, options.sam_num, options.seed),
         "model": model_digest(path),
         "template": default_template(path).to_json(),
-        "options": options.model_dump(mode="json"),
+        "options": options.model_dump(mode="json", exclude=set(EXECUTION)),
         "code": __version__,
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -2,9 +2,10 @@
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Self
 
 from llactr_core.errors import ArtifactError, OptionError
 from llactr_core.schema import Schema, humanise
@@ -58,6 +59,18 @@ class Template:
     def to_json(self) -> dict[str, object]:
         """Plain data, for provenance and the recipe."""
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """The template from what `to_json` made.
+
+        Raises:
+            ArtifactError: a part is unknown.
+        """
+        try:
+            return cls(**content)
+        except TypeError as error:
+            raise ArtifactError(f"this is no template of a language model: {error}") from error
 
 
 def cut(value: str, max_chars: int) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import typer
 
 from llactr_core.errors import LlactrError
-from services.cli import data, evaluate, fields, jobs, models, schema, score, train, up
+from services.cli import data, evaluate, fields, jobs, keys, models, schema, score, train, up
 from services.cli.console import complain
 
 EXPECTED_ERROR = 2
@@ -27,6 +27,7 @@ app.add_typer(schema.app, name="schema")
 app.add_typer(fields.app, name="fields")
 app.add_typer(models.app, name="models")
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(keys.app, name="keys")
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -1,7 +1,7 @@
 """`make docs`: docs/reference.md, from the code itself; a test fails where the file is not what this writes."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,14 @@ from services.ctr.api import build_app as build_ctr
 from services.ctr.settings import CtrSettings
 from services.llm.api import build_app as build_llm
 from services.llm.settings import LlmSettings
+from services.shared import logs, metrics, traces
 from services.shared.keys import ensure_admin_key
 
 FILE = Path(__file__).parents[2] / "docs" / "reference.md"
 HEAD = """# Reference
 
-Every endpoint, setting, error code and command. Written by `make docs` from the code; change the code, not this page.
+Every endpoint, setting, error code, metric, log key, span and command. Written by `make docs` from the code; change
+the code, not this page.
 Bodies and answers with examples are on the services' own pages: `http://localhost:8000/docs` (CTR) and
 `http://localhost:8001/docs` (LLM).
 """
@@ -34,6 +36,9 @@ def reference() -> str:
         parts += _service("CTR service", build_ctr(CtrSettings(home=Path(home))), CtrSettings)
         parts += _service("LLM service", build_llm(LlmSettings(home=Path(home))), LlmSettings)
     parts += ["## Error codes\n", _table(("code", "status", "when"), _errors())]
+    parts += ["## Metrics\n", _table(("metric", "type", "labels", "meaning"), _metrics())]
+    parts += ["## Log keys\n", _table(("key", "meaning"), _named(logs.KEYS))]
+    parts += ["## Spans\n", _table(("span", "meaning"), _named(traces.SPANS))]
     parts += ["## Command line\n", "Every command takes `--json` for a machine-readable last line.\n"]
     parts += _commands(typer.main.get_command(command_line), "llactr")
     return "\n".join(parts)
@@ -67,6 +72,16 @@ def _errors() -> Iterator[tuple[str, ...]]:
     for kind in vars(errors).values():
         if isinstance(kind, type) and issubclass(kind, errors.LlactrError):
             yield f"`{kind.code}`", str(kind.status), (kind.__doc__ or "").splitlines()[0]
+
+
+def _metrics() -> Iterator[tuple[str, ...]]:
+    for name, kind, labels, meaning in metrics.described():
+        yield f"`{name}`", kind, " ".join(f"`{label}`" for label in labels), meaning
+
+
+def _named(entries: Mapping[str, str]) -> Iterator[tuple[str, ...]]:
+    for name, meaning in entries.items():
+        yield f"`{name}`", meaning
 
 
 def _commands(command: Any, name: str) -> list[str]:

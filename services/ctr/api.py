@@ -16,11 +16,14 @@ from services.ctr.routes.models import models_router
 from services.ctr.routes.score import ModelName, score_router
 from services.ctr.settings import CtrSettings
 from services.shared.app import create_app
+from services.shared.audit import AuditLog, AuditTrail
+from services.shared.audit_routes import audit_router
 from services.shared.auth import Guard
 from services.shared.job import Job, State
 from services.shared.job_routes import job_router
 from services.shared.jobs import JobStore
 from services.shared.key_routes import key_router
+from services.shared.metric_routes import metric_router
 from services.shared.problems import documented
 from services.shared.serving import guarded, serve
 from services.shared.storage import Storage, migrate
@@ -40,8 +43,8 @@ class Ready(BaseModel):
 class ServedJobs(JobStore):
     """The jobs as this process shows them: whoever reads that a job has succeeded is scored by what it promoted."""
 
-    def __init__(self, storage: Storage, pool: ModelPool) -> None:
-        super().__init__(storage)
+    def __init__(self, storage: Storage, max_queued: int, pool: ModelPool) -> None:
+        super().__init__(storage, max_queued)
         self._pool = pool
 
     def peek(self, job_id: str) -> Job:
@@ -64,11 +67,11 @@ def build_app(settings: CtrSettings) -> FastAPI:
     """
     storage = Storage(settings.storage_url)
     migrate(storage, "services.ctr")
-    guard = Guard(storage, settings)
+    guard, audit = Guard(storage, settings), AuditLog(storage, settings.audit_days)
     guard.check_exposure()
     registry = Registry(storage, settings.bundles)
     pool = ModelPool(registry, default_model=settings.default_model, max_loaded=settings.max_loaded)
-    jobs = ServedJobs(storage, pool)
+    jobs = ServedJobs(storage, settings.max_queued, pool)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -88,9 +91,13 @@ def build_app(settings: CtrSettings) -> FastAPI:
         admin_router(registry, pool, jobs, settings, guard),
         job_router(jobs, guard),
         key_router(guard),
+        audit_router(audit, guard),
+        metric_router(storage, guard),
         _ready_router(pool),
     ]
-    return create_app("LLaCTR CTR service", settings, routers, lifespan, DESCRIPTION)
+    app = create_app("LLaCTR CTR service", settings, routers, lifespan, DESCRIPTION)
+    app.add_middleware(AuditTrail, log=audit)
+    return app
 
 
 def _ready_router(pool: ModelPool) -> APIRouter:

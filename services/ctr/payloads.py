@@ -10,7 +10,7 @@ from llactr_core.schema import Schema
 from services.ctr.registry import NAME_PATTERN
 
 Backbone: TypeAlias = Literal["fm", "deepfm", "fwfm", "fmfm", "finalmlp", "wukong"]
-_DATASET = "A local path or file:// URI: a folder of train, valid and test files, or one file that is split 8:1:1."
+_DATASET = "A local path or s3:// URL: a folder of train, valid and test files, or one file that is split 8:1:1."
 
 
 class TrainRequest(BaseModel):

@@ -82,13 +82,13 @@ class Registry:
         try:
             self._insert(model, version, lineage, metrics)
         except IntegrityError:
-            # Another worker registered the model or the version between our look and our insert: look again.
+            # Another worker made the model between our look and our insert: look again.
             self._insert(model, version, lineage, metrics)
         return self.get(model, version)
 
     def _insert(self, model: str, version: str, lineage: Lineage, metrics: Mapping[str, Any]) -> None:
         with self._storage.session() as session:
-            if session.get(ModelRow, model) is None:
+            if session.get(ModelRow, model, with_for_update=True) is None:
                 session.add(ModelRow(name=model, created_at=time.time()))
                 session.flush()
             if _version_row(session, model, version) is None:

@@ -1,6 +1,5 @@
 """The worker process: does the jobs "train" and "refresh", one at a time. Run as `python -m services.ctr.worker`."""
 
-import logging
 from typing import Any
 
 from services.ctr.registry import Registry
@@ -32,9 +31,7 @@ def build_handlers(settings: CtrSettings, storage: Storage, store: JobStore) -> 
 def main() -> None:
     """Do jobs until a signal ends the process."""
     settings = CtrSettings()
-    configure_logging(settings.log_level)
-    for chatty in ("onnx_ir", "onnxscript", "torch"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    configure_logging(settings.log_level, "ctr-worker")
     storage = Storage(settings.storage_url)
     migrate(storage, "services.ctr")
     store = JobStore(storage)

@@ -5,23 +5,33 @@ from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, FastAPI
 
-from llactr_core.errors import LlactrError, UnavailableError
-from llactr_core.semantics.weights import model_digest, resolve_model
-from services.llm.embedder import Embedder
+from services.llm.answers import Answers
+from services.llm.engines.choose import choose_engine
+from services.llm.engines.engine import Engine
 from services.llm.models import stay_offline
+from services.llm.pointers import Pointers
+from services.llm.retention import Retention
 from services.llm.routes.aliases import alias_router
+from services.llm.routes.comparison import comparison_router
 from services.llm.routes.embeddings import embedding_router
 from services.llm.routes.fields import field_router
 from services.llm.routes.refresh import refresh_router
+from services.llm.routes.retention import retention_router
 from services.llm.routes.schemas import schema_router
 from services.llm.schema_store import SchemaStore
 from services.llm.settings import LlmSettings
 from services.llm.store import TableStore
+from services.llm.vectors.source import Sources
+from services.llm.vectors.vectors import open_vectors
 from services.shared.app import Health, create_app
+from services.shared.audit import AuditLog, AuditTrail
+from services.shared.audit_routes import audit_router
 from services.shared.auth import Guard
+from services.shared.cache import Cache
 from services.shared.job_routes import job_router
 from services.shared.jobs import JobStore
 from services.shared.key_routes import key_router
+from services.shared.metric_routes import metric_router
 from services.shared.problems import documented
 from services.shared.serving import guarded, serve
 from services.shared.storage import Storage, migrate
@@ -37,43 +47,58 @@ def build_app(settings: LlmSettings) -> FastAPI:
     """
     storage = Storage(settings.storage_url)
     migrate(storage, "services.llm")
-    guard = Guard(storage, settings)
+    guard, audit = Guard(storage, settings), AuditLog(storage, settings.audit_days)
     guard.check_exposure()
-    schemas, tables, jobs = SchemaStore(storage), TableStore(storage, settings), JobStore(storage)
+    cache = Cache(settings.redis_url.get_secret_value() if settings.redis_url else None)
+    pointers = Pointers(storage, cache, settings.pointer_poll_s)
+    tables = TableStore(storage, settings, cache)
+    tables.watch(pointers.follow)
+    schemas, jobs = SchemaStore(storage), JobStore(storage, settings.max_queued)
+    answers = Answers(schemas, pointers, tables.contents, settings.cached_tables)
+    engine = choose_engine(settings, worker=False)
+    vectors = open_vectors(engine, storage, cache, settings)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        pointers.start()
         yield
+        pointers.close()
+        vectors.close()
+        engine.close()
+        cache.close()
         storage.close()
 
     routers = [
-        schema_router(schemas, guard),
+        schema_router(schemas, tables, jobs, guard),
         refresh_router(schemas, tables, jobs, settings, guard),
-        field_router(schemas, tables, guard),
+        field_router(schemas, tables, answers, guard),
+        comparison_router(answers, tables.contents, guard),
         alias_router(schemas, tables, guard),
-        embedding_router(tables, Embedder(settings.cached_engines), settings, guard),
-        job_router(jobs, guard),
+        retention_router(schemas, Retention(tables, settings), guard),
+        embedding_router(Sources(tables, pointers), vectors, settings, guard),
+        job_router(jobs, guard, ended=pointers.follow),  # who hears of a refresh finds its table
         key_router(guard),
-        _ready_router(storage, settings),
+        audit_router(audit, guard),
+        metric_router(storage, guard),
+        _ready_router(storage, engine),
     ]
-    return create_app("LLaCTR: LLM service", settings, routers, lifespan, DESCRIPTION)
+    app = create_app("LLaCTR: LLM service", settings, routers, lifespan, DESCRIPTION)
+    app.add_middleware(AuditTrail, log=audit)
+    return app
 
 
-def _ready_router(storage: Storage, settings: LlmSettings) -> APIRouter:
+def _ready_router(storage: Storage, engine: Engine) -> APIRouter:
     router = APIRouter(tags=["health"])
 
     @router.get(
         "/readyz",
-        summary="Whether storage answers and the model's weights are there and verified",
+        summary="Whether storage answers and the engine can embed",
         response_model_exclude_none=True,
         responses=documented(503),
     )
     def readyz() -> Health:
         storage.ping()
-        try:
-            model_digest(resolve_model(settings.model))
-        except LlactrError as error:
-            raise UnavailableError(f"the language model cannot be used: {error.detail}") from error
+        engine.check()
         return Health(status="ready")
 
     return router

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pyarrow as pa
 from starlette.exceptions import HTTPException
 
+from services.llm.contents import Published
 from services.llm.plain import plain
-from services.llm.store import Published
 
 JSON = "application/json"
 ARROW = "application/vnd.apache.arrow.stream"

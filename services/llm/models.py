@@ -19,12 +19,13 @@ def allowed_model(name: str | None, settings: LlmSettings) -> str:
     own = model_label(settings.model)
     if name is None or name in (settings.model, own):
         return settings.model
-    if name in PACKAGED:
-        return DEFAULT_MODEL
-    offered = {entry.name: entry for root in settings.model_roots for entry in _models(root)}
+    offered: dict[str, str] = {}
+    if settings.engine == "transformers":  # a vLLM server has one model
+        offered = {entry.name: str(entry.resolve()) for root in settings.model_roots for entry in _models(root)}
+        offered |= dict.fromkeys(PACKAGED, DEFAULT_MODEL)
     if name in offered:
-        return str(offered[name].resolve())
-    names = ", ".join(sorted({own, DEFAULT_MODEL, *offered}))
+        return offered[name]
+    names = ", ".join(sorted({own, *offered} - {PACKAGED[1]}))
     raise OptionError(f"the model {name!r} is none that this service offers; it offers: {names}", field="model")
 
 

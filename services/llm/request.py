@@ -14,7 +14,7 @@ from pydantic import (
 )
 
 from llactr_core.data.canonical import canonical
-from llactr_core.errors import DataError, OptionError
+from llactr_core.errors import DataError, OptionError, TooLargeError
 from llactr_core.schema import Schema
 from llactr_core.semantics.options import SsftOptions
 from llactr_core.semantics.recipe import check_objective, recipe_of
@@ -43,7 +43,8 @@ class RefreshRequest(BaseModel):
         default=None, description="Sample values per field; at most ssft.sam_num distinct ones of each are used."
     )
     dataset: str | None = Field(
-        default=None, description="A dataset that the service can read: a local path or a file:// URI."
+        default=None,
+        description="A dataset that the service may read: a local path, or a URL such as s3://bucket/logs.",
     )
     model: str | None = Field(default=None, description="The language model; the service's own where it is absent.")
     ssft: SsftOptions = Field(default_factory=SsftOptions, description="How to tune; skip=true only embeds.")
@@ -92,7 +93,7 @@ def payload_of(request: RefreshRequest, schema: Schema, settings: LlmSettings) -
         SchemaError: samples for a field that the schema does not have.
         OptionError: the model is not allowed, or cannot do the objective.
         DataError: no field has a sample.
-        TooLargeError: more samples than the settings allow.
+        TooLargeError: more samples, or a longer one, than the settings allow.
         PermissionDenied, NotFoundError: the dataset may not be read, or is not there.
     """
     model = allowed_model(request.model, settings)
@@ -100,26 +101,40 @@ def payload_of(request: RefreshRequest, schema: Schema, settings: LlmSettings) -
     dataset = str(resolve_dataset(request.dataset, settings.data_roots)) if request.dataset is not None else None
     samples = None
     if request.samples is not None:
-        samples = _checked(request.samples, schema, request.ssft, settings.max_samples)
+        samples = _checked(request.samples, schema, request.ssft, settings)
     return RefreshPayload(content=schema, samples=samples, dataset=dataset, model=model, ssft=request.ssft)
 
 
-def _checked(given: dict[str, list[Value]], schema: Schema, ssft: SsftOptions, most: int) -> dict[str, list[str]]:
+def _checked(
+    given: dict[str, list[Value]], schema: Schema, ssft: SsftOptions, settings: LlmSettings
+) -> dict[str, list[str]]:
     texts: dict[str, list[str]] = {}
     for name, values in given.items():
-        if len(values) > most:
-            raise OptionError(f"{len(values)} samples for field {name!r}; give at most {most}", field=f"samples.{name}")
-        texts[name] = [text for index, value in enumerate(values) if (text := _text(value, name, index)) is not None]
+        if len(values) > settings.max_samples:
+            raise TooLargeError(
+                f"{len(values)} samples for field {name!r}; at most {settings.max_samples} are allowed: send fewer",
+                field=f"samples.{name}",
+            )
+        texts[name] = [
+            text
+            for index, value in enumerate(values)
+            if (text := _text(value, name, index, settings.max_text_chars)) is not None
+        ]
     samples = clean_samples(schema, texts, ssft.sam_num, ssft.seed)
     if not ssft.skip and not any(samples.values()):
         raise DataError("no field has a sample; give values of at least one field, or ssft.skip", field="samples")
     return samples
 
 
-def _text(value: object, name: str, index: int) -> str | None:
+def _text(value: object, name: str, index: int, most: int) -> str | None:
     if isinstance(value, str) and not is_unicode(value):
         raise OptionError(
             f"sample {index} of field {name!r} holds half a surrogate pair; send whole characters",
+            field=f"samples.{name}.{index}",
+        )
+    if isinstance(value, str) and len(value) > most:
+        raise TooLargeError(
+            f"sample {index} of field {name!r} has {len(value)} characters; at most {most} are allowed: shorten it",
             field=f"samples.{name}.{index}",
         )
     try:

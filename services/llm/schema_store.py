@@ -4,13 +4,14 @@ import time
 from dataclasses import dataclass
 
 from sqlalchemy import select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from llactr_core.errors import ConflictError, NotFoundError
+from llactr_core.errors import NotFoundError
 from llactr_core.schema import Schema
 from services.llm.tables import SchemaRow
-from services.shared.storage import Storage
+from services.shared.storage import Storage, hold
+
+SCHEMAS_LOCK = 0x11AC74
 
 
 @dataclass(frozen=True)
@@ -34,17 +35,10 @@ class SchemaStore:
 
         A schema that reads the same (names, descriptions, kinds, in order) as the newest is no new version; its
         encoding rules replace the former ones. One that reads the same as an older version becomes the newest again.
-
-        Raises:
-            ConflictError: others registered the same name at the same time, again and again.
         """
-        for _ in range(5):
-            try:
-                with self.storage.session() as session:
-                    return self._register(session, schema)
-            except IntegrityError:
-                continue
-        raise ConflictError(f"schema {schema.name!r} is being registered by others; send the call again")
+        with self.storage.session() as session:
+            hold(session, SCHEMAS_LOCK)
+            return self._register(session, schema)
 
     def _register(self, session: Session, schema: Schema) -> tuple[Registered, bool]:
         newest = _newest(session, schema.name)

@@ -1,35 +1,29 @@
-"""Published field tables: rows and aliases in SQL, contents in files that are verified whenever they are read."""
+"""Published field tables: their rows and aliases in SQL, told to everyone who reads them."""
 
-import hashlib
-import threading
 import time
-from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from llactr_core.errors import ArtifactError, NotFoundError, OptionError
-from llactr_core.files import write_atomic
 from llactr_core.semantics.table import FieldTable
+from services.llm.aliases import CURRENT, PREVIOUS, alias_pointers, hold_tables, move_alias, target_of
+from services.llm.contents import Published, TableContents
 from services.llm.plain import plain
+from services.llm.pointer import CHANNEL, Told, told_key
 from services.llm.settings import LlmSettings
-from services.llm.table_info import TableInfo, info_of
-from services.llm.tables import FieldTableRow, TableAliasRow
+from services.llm.table_info import TableInfo, info_of, no_table
+from services.llm.tables import FieldTableRow
+from services.shared.cache import Cache
 from services.shared.storage import Storage
 
-CURRENT = "current"
-PREVIOUS = "previous"
+__all__ = ["CURRENT", "PREVIOUS", "VERSION_LENGTH", "Origin", "Published", "TableStore"]
+
 VERSION_LENGTH = 64
-
-
-@dataclass(frozen=True)
-class Published:
-    """A field table as it is served: the parsed content, and the very bytes of its file."""
-
-    table: FieldTable
-    content: bytes
 
 
 @dataclass(frozen=True)
@@ -43,63 +37,59 @@ class Origin:
 
 
 class TableStore:
-    """The field tables of all schemas."""
+    """The field tables of all schemas.
 
-    def __init__(self, storage: Storage, settings: LlmSettings) -> None:
+    Args:
+        storage: the database.
+        settings: where the artifacts lie, and how many tables stay in memory.
+        cache: Redis, where there is one.
+    """
+
+    def __init__(self, storage: Storage, settings: LlmSettings, cache: Cache | None = None) -> None:
         self.storage = storage
-        self._tables = settings.tables
-        self._adapters = settings.adapters
-        self._size = settings.cached_tables
-        self._cache: OrderedDict[str, Published] = OrderedDict()
-        self._lock = threading.Lock()
+        self._cache = cache or Cache(None)
+        self.contents = TableContents(settings, self._cache)
+        self._watchers: list[Callable[[], object]] = []
+
+    def watch(self, changed: Callable[[], object]) -> None:
+        """Call `changed` after each publication, move and deletion of this store, before it returns."""
+        self._watchers.append(changed)
 
     def publish(self, table: FieldTable, origin: Origin, adapter: Path | None = None) -> TableInfo:
         """Store a table and let `current` point at it; publishing the same table twice is the same as once.
 
-        Files come first, rows second: a row never names a file that is not complete on the disk.
+        Files come first, rows second: a row never names a file that is not complete. A clean-up may take files that
+        no row names, so they are stored once more when the row is there; that does nothing where they still are.
 
         Args:
             table: K fields, vectors float32 [K, D].
             origin: where it comes from.
             adapter: the folder of the adapter that it was embedded with, which is copied.
+
+        Raises:
+            UnavailableError: the store of the artifacts does not answer.
         """
-        digests: dict[str, str | None] = {
-            "file_digest": self._keep_content(table),
-            "adapter_digest": self._keep_adapter(table.version, adapter) if adapter else None,
-        }
-        with self.storage.session() as session:
-            if session.get(FieldTableRow, (origin.schema, table.version)) is None:
-                session.add(_new_row(session, table, origin))
-                session.flush()
-            # Schemas that share a version share its files.
-            session.execute(update(FieldTableRow).where(FieldTableRow.version == table.version).values(digests))
-            _move(session, origin.schema, CURRENT, table.version)
-        with self._lock:
-            self._cache.pop(table.version, None)
-        return self.info(origin.schema, table.version)
-
-    def _keep_content(self, table: FieldTable) -> str:
-        path = self._path(table.version)
-        try:
-            content = path.read_bytes()
-            is_known = FieldTable.from_bytes(content).version == table.version
-        except (OSError, ArtifactError):
-            is_known = False
-        if not is_known:
-            content = table.to_bytes()
-            write_atomic(path, content)
-        return hashlib.sha256(content).hexdigest()
-
-    def _keep_adapter(self, version: str, source: Path) -> str:
-        digest = hashlib.sha256()
-        for file in sorted(source.iterdir()):
-            content = file.read_bytes()
-            digest.update(f"{file.name}\0{hashlib.sha256(content).hexdigest()}\n".encode())
-            write_atomic(self._adapters / version / file.name, content)
-        return digest.hexdigest()
+        digest, adapter_digest = self._keep(table, adapter)
+        with self.changing(origin.schema) as session:
+            row = session.get(FieldTableRow, (origin.schema, table.version))
+            if row is None:
+                row = _new_row(session, table, origin, digest)
+                session.add(row)
+            elif not self.contents.is_whole(row.version, row.file_digest):
+                row.file_digest = digest
+            row.adapter_digest = adapter_digest or row.adapter_digest
+            session.flush()
+            move_alias(session, origin.schema, CURRENT, table.version)
+            info = info_of(session, row)
+        self._keep(table, adapter)
+        return info
 
     def by_recipe(self, schema: str, recipe: str) -> TableInfo | None:
-        """The table of this schema that the recipe made already, or None."""
+        """The table of this schema that the recipe made already and whose files are whole, or None.
+
+        Raises:
+            UnavailableError: the store of the artifacts does not answer.
+        """
         with self.storage.reading() as session:
             row = session.scalar(
                 select(FieldTableRow)
@@ -107,7 +97,8 @@ class TableStore:
                 .order_by(FieldTableRow.created_at.desc())
                 .limit(1)
             )
-            return info_of(session, row) if row else None
+            info = info_of(session, row) if row else None
+        return info if info is not None and self._is_whole(info) else None
 
     def versions(self, schema: str) -> list[TableInfo]:
         """Every table of a schema, newest first."""
@@ -126,7 +117,7 @@ class TableStore:
             NotFoundError: there is none.
         """
         with self.storage.reading() as session:
-            return info_of(session, _find(session, schema, name))
+            return info_of(session, find_table(session, schema, name))
 
     def any_of_version(self, version: str) -> TableInfo:
         """A table by its version alone, whichever schema it was published for.
@@ -145,49 +136,20 @@ class TableStore:
 
         Raises:
             ArtifactError: its file is missing, damaged, or another one than was published.
+            UnavailableError: the store of the artifacts does not answer.
         """
-        with self._lock:
-            known = self._cache.get(info.version)
-            if known is not None:
-                self._cache.move_to_end(info.version)
-                return known
-        fresh = self._load(info)
-        with self._lock:
-            self._cache[info.version] = fresh
-            while len(self._cache) > self._size:
-                self._cache.popitem(last=False)
-        return fresh
-
-    def _load(self, info: TableInfo) -> Published:
-        path = self._path(info.version)
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise ArtifactError(
-                f"the file of field table {info.version[:12]} cannot be read ({error.strerror}); refresh the fields"
-            ) from error
-        if hashlib.sha256(content).hexdigest() != info.file_digest:
-            raise ArtifactError(
-                f"the file of field table {info.version[:12]} is not what was published; refresh the fields"
-            )
-        table = FieldTable.from_bytes(content)
-        return Published(table, content)
+        return self.contents.read(info.version, info.file_digest)
 
     def adapter(self, info: TableInfo) -> Path | None:
-        """The folder of the adapter that a table was embedded with; None for the untuned model.
+        """The folder of the adapter that a table was embedded with, named by its digest; None for the untuned model.
 
         Raises:
             ArtifactError: its files are not those that were published.
+            UnavailableError: the store of the artifacts does not answer.
         """
         if info.adapter_digest is None:
             return None
-        folder = self._adapters / info.version
-        digest = hashlib.sha256()
-        for file in sorted(folder.iterdir()) if folder.is_dir() else []:
-            digest.update(f"{file.name}\0{hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
-        if digest.hexdigest() != info.adapter_digest:
-            raise ArtifactError(f"the adapter of field table {info.version[:12]} is damaged; refresh the fields")
-        return folder
+        return self.contents.adapter(info.version, info.adapter_digest)
 
     def move(self, schema: str, alias: str, name: str) -> tuple[TableInfo, str | None]:
         """Let an alias point at a version (or where another alias points): the table, and the version before.
@@ -200,17 +162,56 @@ class TableStore:
         """
         if len(alias) == VERSION_LENGTH:
             raise OptionError(f"the alias {alias!r} looks like a version; give a short name", field="alias")
+        with self.changing(schema) as session:
+            row = find_table(session, schema, name)
+            before = move_alias(session, schema, alias, row.version)
+            info = info_of(session, row)
+        return info, before
+
+    @contextmanager
+    def alone(self) -> Iterator[Session]:
+        """A writing transaction in which nobody else publishes, moves or deletes tables."""
         with self.storage.session() as session:
-            row = _find(session, schema, name)
-            before = _move(session, schema, alias, row.version)
+            hold_tables(session)
+            yield session
+
+    @contextmanager
+    def changing(self, schema: str) -> Iterator[Session]:
+        """The same, for a change of the schema's tables or aliases; every reader is told once it is committed."""
+        with self.alone() as session:
+            yield session
             session.flush()
-            return info_of(session, row), before
+            aliases = {alias: pointer for _, alias, pointer in alias_pointers(session, schema)}
+        self._cache.put_many({told_key(schema): Told(aliases=aliases).model_dump_json().encode()})
+        self._cache.publish(CHANNEL, schema)
+        for changed in self._watchers:
+            changed()
 
-    def _path(self, version: str) -> Path:
-        return self._tables / f"{version}.safetensors"
+    def _keep(self, table: FieldTable, adapter: Path | None) -> tuple[str, str | None]:
+        return self.contents.keep(table), self.contents.keep_adapter(adapter) if adapter else None
+
+    def _is_whole(self, info: TableInfo) -> bool:
+        try:
+            self.adapter(info)
+        except ArtifactError:
+            return False
+        return self.contents.is_whole(info.version, info.file_digest)
 
 
-def _new_row(session: Session, table: FieldTable, origin: Origin) -> FieldTableRow:
+def find_table(session: Session, schema: str, name: str) -> FieldTableRow:
+    """The row that a version or an alias names.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    version = name if len(name) == VERSION_LENGTH else target_of(session, schema, name)
+    row = session.get(FieldTableRow, (schema, version)) if version else None
+    if row is None:
+        raise no_table(schema, name)
+    return row
+
+
+def _new_row(session: Session, table: FieldTable, origin: Origin, digest: str) -> FieldTableRow:
     return FieldTableRow(
         schema_name=origin.schema,
         version=table.version,
@@ -220,36 +221,10 @@ def _new_row(session: Session, table: FieldTable, origin: Origin) -> FieldTableR
         model_name=origin.model,
         field_count=table.vectors.shape[0],
         width=table.vectors.shape[1],
-        file_digest="",
-        parent=_target(session, origin.schema, CURRENT),
+        file_digest=digest,
+        parent=target_of(session, origin.schema, CURRENT),
         job_id=origin.job_id,
         metrics=plain(dict(table.metrics)),
+        extended=table.provenance.get("extended"),
         created_at=time.time(),
     )
-
-
-def _target(session: Session, schema: str, alias: str) -> str | None:
-    return session.scalar(
-        select(TableAliasRow.version).where(TableAliasRow.schema_name == schema, TableAliasRow.alias == alias)
-    )
-
-
-def _move(session: Session, schema: str, alias: str, version: str) -> str | None:
-    before = _target(session, schema, alias)
-    if before == version:
-        return before
-    session.merge(TableAliasRow(schema_name=schema, alias=alias, version=version, moved_at=time.time()))
-    if alias == CURRENT and before is not None:
-        _move(session, schema, PREVIOUS, before)
-    return before
-
-
-def _find(session: Session, schema: str, name: str) -> FieldTableRow:
-    version = name if len(name) == VERSION_LENGTH else _target(session, schema, name)
-    row = session.get(FieldTableRow, (schema, version)) if version else None
-    if row is None:
-        raise NotFoundError(
-            f"schema {schema!r} has no field table {name!r}; GET /v1/fields/{schema}/versions lists what there is, "
-            f"POST /v1/admin/fields/{schema}/refresh makes one"
-        )
-    return row

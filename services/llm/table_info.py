@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from llactr_core.errors import NotFoundError
 from services.llm.tables import FieldTableRow, TableAliasRow
 
 
@@ -26,6 +27,7 @@ class TableInfo:
     parent: str | None
     job_id: str | None
     metrics: dict[str, Any]
+    extended: tuple[str, ...]
     created_at: float
     aliases: tuple[str, ...]
 
@@ -51,6 +53,15 @@ def info_of(session: Session, row: FieldTableRow) -> TableInfo:
         parent=row.parent,
         job_id=row.job_id,
         metrics=row.metrics,
+        extended=tuple(row.extended or ()),
         created_at=row.created_at,
         aliases=tuple(aliases),
+    )
+
+
+def no_table(schema: str, name: str) -> NotFoundError:
+    """The error where a schema has no table of that version or alias."""
+    return NotFoundError(
+        f"schema {schema!r} has no field table {name!r}; GET /v1/fields/{schema}/versions lists what there is, "
+        f"POST /v1/admin/fields/{schema}/refresh makes one"
     )

@@ -1,8 +1,8 @@
-"""The LLM service's own SQL tables: schemas, field tables, aliases. Times are seconds since the epoch (UTC)."""
+"""The LLM service's own SQL tables. Times are seconds since the epoch (UTC)."""
 
 from typing import Any
 
-from sqlalchemy import JSON, Double, ForeignKeyConstraint, Index, Integer, String, Text, UniqueConstraint
+from sqlalchemy import JSON, Double, ForeignKeyConstraint, Index, Integer, LargeBinary, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from services.shared.storage import Base
@@ -40,6 +40,7 @@ class FieldTableRow(Base):
     parent: Mapped[str | None] = mapped_column(String(64))
     job_id: Mapped[str | None] = mapped_column(String(32))
     metrics: Mapped[dict[str, Any]] = mapped_column(JSON)
+    extended: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
     created_at: Mapped[float] = mapped_column(Double)
 
 
@@ -55,3 +56,14 @@ class TableAliasRow(Base):
     alias: Mapped[str] = mapped_column(String(50), primary_key=True)
     version: Mapped[str] = mapped_column(String(64))
     moved_at: Mapped[float] = mapped_column(Double)
+
+
+class EmbeddingRow(Base):
+    """The vector of a text, float32 [D] little-endian; the key is a digest of model, adapter, template and text."""
+
+    __tablename__ = "llm_embeddings"
+
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    vector: Mapped[bytes] = mapped_column(LargeBinary)
+    tokens: Mapped[int] = mapped_column(Integer)
+    used_at: Mapped[float] = mapped_column(Double, index=True)

@@ -1,10 +1,17 @@
-"""The LLM service's worker process: does refresh jobs."""
+"""The LLM service's worker process: refreshes and extensions, and the vLLM server where it runs one."""
 
+import threading
+
+from services.llm import extension
+from services.llm import request as refresh
+from services.llm.engines.choose import choose_engine
+from services.llm.extension import extension_handler
 from services.llm.models import stay_offline
 from services.llm.refresh import refresh_handler
-from services.llm.request import KIND
+from services.llm.retention import Retention
 from services.llm.settings import LlmSettings
 from services.llm.store import TableStore
+from services.shared.cache import Cache
 from services.shared.jobs import JobStore
 from services.shared.logs import configure_logging
 from services.shared.serving import guarded, work
@@ -14,11 +21,19 @@ from services.shared.storage import Storage, migrate
 def main() -> None:
     """Work with the settings of the environment."""
     settings = LlmSettings()
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, "llm-worker")
     stay_offline()
     storage = Storage(settings.storage_url)
     migrate(storage, "services.llm")
-    handlers = {KIND: refresh_handler(TableStore(storage, settings), settings)}
+    tables = TableStore(storage, settings, Cache(settings.redis_url.get_secret_value() if settings.redis_url else None))
+    retention = Retention(tables, settings)
+    threading.Thread(target=retention.run, args=(threading.Event(),), name="retention", daemon=True).start()
+    engine = choose_engine(settings, worker=True)
+    engine.resume()  # a vLLM server of our own starts here, so that it is there before the first job
+    handlers = {
+        refresh.KIND: refresh_handler(tables, engine, settings),
+        extension.KIND: extension_handler(tables, engine),
+    }
     work(JobStore(storage), handlers, settings)
 
 

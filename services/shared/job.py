@@ -28,10 +28,15 @@ class JobRow(Base):
     """The table `jobs`. Times are seconds since the epoch (UTC)."""
 
     __tablename__ = "jobs"
-    __table_args__ = (Index("ix_jobs_state_created", "state", "created_at"),)
+    __table_args__ = (
+        Index("ix_jobs_state_created", "state", "created_at"),
+        Index("ix_jobs_lane_started", "lane", "started_at"),
+    )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     kind: Mapped[str] = mapped_column(String(50))
+    lane: Mapped[str] = mapped_column(String(100), default="", server_default="")
+    traceparent: Mapped[str | None] = mapped_column(String(64))
     payload: Mapped[dict[str, Any]] = mapped_column(JSON, deferred=True)
     payload_digest: Mapped[str] = mapped_column(String(64))
     idempotency_key: Mapped[str | None] = mapped_column(String(200), unique=True)
@@ -65,6 +70,8 @@ class Job:
 
     id: str
     kind: str
+    lane: str
+    traceparent: str | None
     payload: dict[str, Any]
     payload_digest: str
     state: State
@@ -118,6 +125,8 @@ def job_of(row: JobRow, with_payload: bool = True) -> Job:
     return Job(
         id=row.id,
         kind=row.kind,
+        lane=row.lane,
+        traceparent=row.traceparent,
         payload=row.payload if with_payload else {},
         payload_digest=row.payload_digest,
         state=State(row.state),

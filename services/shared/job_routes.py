@@ -2,15 +2,17 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from services.shared.auth import Guard, Role
+from llactr_core.errors import UnavailableError
+from services.shared.auth import Guard, Role, caller_of
+from services.shared.job import Job
 from services.shared.jobs import JobStore
 from services.shared.problems import documented
 
@@ -77,18 +79,29 @@ class Accepted(BaseModel):
     job: JobRef
 
 
-def job_router(store: JobStore, guard: Guard) -> APIRouter:
-    """The routes under /v1/jobs."""
+def job_router(store: JobStore, guard: Guard, ended: Callable[[], object] | None = None) -> APIRouter:
+    """The routes under /v1/jobs; `ended` is called before an answer tells that a job has ended."""
     router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
     reader, trainer = Depends(guard.require(Role.READER)), Depends(guard.require(Role.TRAINER))
 
+    def peek(job_id: str) -> Job:
+        job = store.peek(job_id)
+        if job.is_final and ended is not None:
+            ended()
+        return job
+
+    def own(request: Request, job_id: str) -> Job:
+        job = peek(job_id)
+        guard.allow(request, job.lane)
+        return job
+
     @router.get("", summary="The newest jobs", dependencies=[reader], responses=documented(401, 403))
-    def recent(limit: Annotated[int, Query(ge=1, le=500)] = 50) -> JobList:
-        return JobList(jobs=[JobView(**job.public()) for job in store.recent(limit)])
+    def recent(request: Request, limit: Annotated[int, Query(ge=1, le=500)] = 50) -> JobList:
+        return JobList(jobs=[JobView(**job.public()) for job in store.recent(limit, caller_of(request).scopes)])
 
     @router.get("/{job_id}", summary="One job", dependencies=[reader], responses=documented(401, 403, 404))
-    def one(job_id: str) -> JobView:
-        return JobView(**store.peek(job_id).public())
+    def one(request: Request, job_id: str) -> JobView:
+        return JobView(**own(request, job_id).public())
 
     @router.delete(
         "/{job_id}",
@@ -97,7 +110,8 @@ def job_router(store: JobStore, guard: Guard) -> APIRouter:
         dependencies=[trainer],
         responses={202: {"model": JobView, "description": "Asked to stop."}, **documented(401, 403, 404, 409)},
     )
-    def cancel(job_id: str, response: Response) -> JobView:
+    def cancel(request: Request, job_id: str, response: Response) -> JobView:
+        own(request, job_id)
         job = store.cancel(job_id)
         response.status_code = 200 if job.is_final else 202
         return JobView(**job.public())
@@ -110,26 +124,28 @@ def job_router(store: JobStore, guard: Guard) -> APIRouter:
         response_class=StreamingResponse,
         responses={200: {"content": {"text/event-stream": {}}}, **documented(401, 403, 404)},
     )
-    async def events(job_id: str) -> StreamingResponse:
-        await run_in_threadpool(store.peek, job_id)
+    async def events(request: Request, job_id: str) -> StreamingResponse:
+        await run_in_threadpool(own, request, job_id)
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(_changes(store, job_id), media_type="text/event-stream", headers=headers)
+        return StreamingResponse(_changes(peek, job_id), media_type="text/event-stream", headers=headers)
 
     return router
 
 
-async def _changes(store: JobStore, job_id: str) -> AsyncIterator[str]:
-    last, silent_s = "", 0.0
-    while True:
-        job = await run_in_threadpool(store.peek, job_id)
-        content = json.dumps(job.public())
+async def _changes(peek: Callable[[str], Job], job_id: str) -> AsyncIterator[str]:
+    last, silent_s, is_final = "", 0.0, False
+    while not is_final:
+        try:
+            job = await run_in_threadpool(peek, job_id)
+            content, is_final = json.dumps(job.public()), job.is_final
+        except UnavailableError:  # who listens hears of it when the database answers again
+            content = last
         if content != last:
             last, silent_s = content, 0.0
             yield f"event: progress\ndata: {content}\n\n"
         elif silent_s >= KEEP_ALIVE_S:
             silent_s = 0.0
             yield ": still here\n\n"
-        if job.is_final:
-            return
-        await asyncio.sleep(EVENT_POLL_S)
-        silent_s += EVENT_POLL_S
+        if not is_final:
+            await asyncio.sleep(EVENT_POLL_S)
+            silent_s += EVENT_POLL_S

@@ -1,4 +1,4 @@
-"""Two small ASGI middlewares around every request: its id, access log and last resort; and what its body may be."""
+"""Two small ASGI middlewares around every request: what is known of it afterwards, and what its body may be."""
 
 import logging
 import re
@@ -9,10 +9,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from services.shared import metrics, traces
 from services.shared.logs import request_id
 from services.shared.problems import answer, describe, internal_problem
 
 CLIENT_GONE = 499  # in the log only: nobody is left to be answered
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 ACCEPTED_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
 access_log = logging.getLogger("services.access")
@@ -20,7 +22,10 @@ logger = logging.getLogger(__name__)
 
 
 class RequestLog:
-    """Gives each request an id (the caller's X-Request-Id if it is plain), logs it, and answers what nobody caught."""
+    """Around each request: its id (the caller's X-Request-Id if it is plain), its span, its metrics, its log line.
+
+    It also answers what nobody caught.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -30,37 +35,71 @@ class RequestLog:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        given = dict(scope["headers"]).get(b"x-request-id", b"")
+        headers = dict(scope["headers"])
+        given = headers.get(b"x-request-id", b"")
         name = given.decode() if ACCEPTED_ID.fullmatch(given) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = name
         token = request_id.set(name)
+        trace = traces.begin_request(scope["method"], scope["path"], headers)
+        metrics.REQUESTS_IN_FLIGHT.inc()
         started = time.perf_counter()
-        status = 0
-
-        async def send_with_id(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", name.encode())]
-            await send(message)
-
+        out = _Outgoing(send, name)
         try:
-            await self.app(scope, receive, send_with_id)
+            await self.app(scope, receive, out.send)
         except ClientDisconnect:
-            status = CLIENT_GONE
+            out.status = CLIENT_GONE
         except Exception:
             logger.exception("unexpected error")
-            if status == 0:
-                await answer(internal_problem())(scope, receive, send_with_id)
+            if out.status == 0:
+                await answer(internal_problem())(scope, receive, out.send)
         finally:
-            self._log(scope, status, time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            metrics.REQUESTS_IN_FLIGHT.dec()
+            _count(scope, out, seconds)
+            _log(scope, out.status, seconds)
+            if trace is not None:
+                trace.end(_route_of(scope), name, out.status)
             request_id.reset(token)
 
-    def _log(self, scope: Scope, status: int, seconds: float) -> None:
-        if not access_log.isEnabledFor(logging.INFO):
-            return
-        facts = {"method": scope["method"], "path": scope["path"], "status": status, "ms": round(seconds * 1000, 2)}
-        access_log.info("%s %s %d", scope["method"], scope["path"], status, extra={"facts": facts})
+
+class _Outgoing:
+    """What is sent: the request's id is added, the status and the body's bytes are noted."""
+
+    def __init__(self, send: Send, name: str) -> None:
+        self._send = send
+        self._id = (b"x-request-id", name.encode())
+        self.status = 0
+        self.bytes = 0
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message["headers"] = [*message.get("headers", ()), self._id]
+        else:
+            self.bytes += len(message.get("body", b""))
+        await self._send(message)
+
+
+def _route_of(scope: Scope) -> str | None:
+    """The template of the path, as /v1/jobs/{job_id}; None where no route knows the path."""
+    return getattr(scope.get("route"), "path", None)
+
+
+def _count(scope: Scope, out: _Outgoing, seconds: float) -> None:
+    route = _route_of(scope) or "unknown"
+    method = scope["method"] if scope["method"] in METHODS else "other"
+    status = f"{out.status // 100}xx" if out.status else "none"
+    metrics.REQUESTS.labels(method, route, status).inc()
+    metrics.REQUEST_SECONDS.labels(method, route).observe(seconds)
+    metrics.REQUEST_BYTES.labels(route).observe(scope["state"].get("body_bytes", 0))
+    metrics.RESPONSE_BYTES.labels(route).observe(out.bytes)
+
+
+def _log(scope: Scope, status: int, seconds: float) -> None:
+    if not access_log.isEnabledFor(logging.INFO):
+        return
+    facts = {"method": scope["method"], "path": scope["path"], "status": status, "ms": round(seconds * 1000, 2)}
+    access_log.info("%s %s %d", scope["method"], scope["path"], status, extra={"facts": facts})
 
 
 class BodyLimit:
@@ -90,11 +129,13 @@ class BodyLimit:
             await answer(describe(413, "too-large", self._message()), {"Connection": "close"})(scope, receive, send)
             return
         seen = 0
+        scope.setdefault("state", {})
 
         async def counted() -> Message:
             nonlocal seen
             message = await receive()
             seen += len(message.get("body", b""))
+            scope["state"]["body_bytes"] = seen
             if seen > self.limit:
                 raise HTTPException(413, self._message(), {"Connection": "close"})
             return message

@@ -8,10 +8,10 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError
 from starlette.exceptions import HTTPException
 
-from llactr_core.errors import LlactrError, UnavailableError
+from llactr_core.errors import LlactrError
 
 MEDIA_TYPE = "application/problem+json"
 CODES = {
@@ -24,7 +24,8 @@ CODES = {
 }
 # RFC 9110's words; older Pythons have older ones.
 TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
-RETRY_AFTER_S = 1
+RETRY_AFTER_S = {429: 5, 503: 1}
+RETRY_AFTER = {"description": "Seconds to wait before the call is sent again.", "schema": {"type": "integer"}}
 
 logger = logging.getLogger(__name__)
 
@@ -97,6 +98,7 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
         status: {
             "description": title_of(status),
             "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+            **({"headers": {"Retry-After": RETRY_AFTER}} if status in RETRY_AFTER_S else {}),
         }
         for status in statuses
     }
@@ -107,7 +109,7 @@ def install_problems(app: FastAPI) -> None:
     app.add_exception_handler(LlactrError, _on_llactr_error)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
-    app.add_exception_handler(OperationalError, _on_storage_error)
+    app.add_exception_handler(DataError, _on_data_error)
 
 
 def internal_problem() -> dict[str, Any]:
@@ -119,7 +121,9 @@ def _on_llactr_error(_request: Request, error: Exception) -> JSONResponse:
     known = error if isinstance(error, LlactrError) else LlactrError(str(error))
     if known.status >= 500:
         logger.error("%s: %s", known.code, known.detail)
-    headers = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": str(RETRY_AFTER_S)}}.get(known.status)
+    headers = {"WWW-Authenticate": "Bearer"} if known.status == 401 else {}
+    if known.status in RETRY_AFTER_S:
+        headers["Retry-After"] = str(RETRY_AFTER_S[known.status])
     return answer(problem_of(known), headers)
 
 
@@ -155,6 +159,6 @@ def _on_http_exception(_request: Request, error: Exception) -> JSONResponse:
     return answer(describe(known.status_code, code, detail), dict(known.headers or {}))
 
 
-def _on_storage_error(request: Request, error: Exception) -> JSONResponse:
-    logger.error("the storage does not answer: %s", error)
-    return _on_llactr_error(request, UnavailableError("the storage does not answer; send the call again later"))
+def _on_data_error(_request: Request, _error: Exception) -> JSONResponse:
+    detail = "a text holds a zero byte, or a number is too large for the database; send the call without it"
+    return answer(describe(422, "invalid-input", detail))

@@ -11,12 +11,15 @@ from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
+from prometheus_client import start_http_server
 from pydantic import ValidationError
 
 from llactr_core.errors import LlactrError, OptionError
 from services.shared.jobs import JobStore
 from services.shared.logs import configure_logging
+from services.shared.metrics import REGISTRY
 from services.shared.settings import ServiceSettings
+from services.shared.traces import close_tracing, configure_tracing
 from services.shared.worker import Handler, run_worker
 
 GRACE_S = 3
@@ -32,7 +35,8 @@ def bind(host: str, port: int) -> socket.socket:
     listener = None
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
+        # Named in full: asyncio sends small packets at once (TCP_NODELAY) only where it sees that this is TCP.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen(BACKLOG)  # now, not later: two that have bound the port would both believe it theirs
@@ -46,7 +50,8 @@ def bind(host: str, port: int) -> socket.socket:
 
 def serve(build: Callable[[], FastAPI], settings: ServiceSettings) -> None:
     """Serve the app until SIGINT or SIGTERM; requests at work have 3 s to end."""
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, f"{settings.service}-api")
+    configure_tracing(f"{settings.service}-api", settings.otlp_endpoint)
     listener = bind(settings.host, settings.port)
     app = build()
     config = uvicorn.Config(
@@ -56,13 +61,22 @@ def serve(build: Callable[[], FastAPI], settings: ServiceSettings) -> None:
     signal.signal(signal.SIGTERM, _leave)
     signal.signal(signal.SIGINT, _leave)
     server = uvicorn.Server(config)
-    server.run(sockets=[listener])
+    try:
+        server.run(sockets=[listener])
+    finally:
+        close_tracing()
     if not server.started:
         raise SystemExit(3)
 
 
 def work(store: JobStore, handlers: Mapping[str, Handler], settings: ServiceSettings) -> None:
-    """Do jobs until SIGINT or SIGTERM; a job at work is given back, and the process ends at once."""
+    """Do jobs until SIGINT or SIGTERM; a job at work is given back, and the process ends at once.
+
+    Raises:
+        OptionError: the port of the metrics is taken.
+    """
+    _show_metrics(settings)
+    configure_tracing(f"{settings.service}-worker", settings.otlp_endpoint)
     stop = threading.Event()
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
@@ -71,10 +85,22 @@ def work(store: JobStore, handlers: Mapping[str, Handler], settings: ServiceSett
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
     run_worker(store, handlers, settings, stop)
+    close_tracing()
     logging.shutdown()
     sys.stdout.flush()
     # A handler's thread may still be inside native code; it works on nothing that is ours any more.
     os._exit(0)
+
+
+def _show_metrics(settings: ServiceSettings) -> None:
+    host, port = settings.worker_metrics_host, settings.worker_metrics_port
+    if port == 0:
+        return
+    try:
+        start_http_server(port, host, REGISTRY)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OptionError(f"the worker cannot show its metrics on {host}:{port}: {reason}; give another port") from None
 
 
 def guarded(main: Callable[[], None]) -> None:

@@ -1,4 +1,4 @@
-"""The tables that every service has, for the first migration of each."""
+"""The tables that every service has, as the migrations of each make them."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -49,3 +49,32 @@ def drop_shared_tables() -> None:
     """Drop what `create_shared_tables` made."""
     op.drop_table("api_keys")
     op.drop_table("jobs")
+
+
+def add_lanes_and_audit() -> None:
+    """Revision 0002: lanes and traces of jobs, what keys are limited to, and the audit of what was changed."""
+    op.add_column("jobs", sa.Column("lane", sa.String(100), nullable=False, server_default=""))
+    op.add_column("jobs", sa.Column("traceparent", sa.String(64)))
+    op.create_index("ix_jobs_lane_started", "jobs", ["lane", "started_at"])
+    op.add_column("api_keys", sa.Column("scopes", sa.JSON(none_as_null=True)))
+    op.create_table(
+        "audit",
+        sa.Column("id", sa.String(32), primary_key=True),
+        sa.Column("at", sa.Double, nullable=False, index=True),
+        sa.Column("key_id", sa.String(32)),
+        sa.Column("key_name", sa.String(100)),
+        sa.Column("role", sa.String(20), nullable=False),
+        sa.Column("method", sa.String(10), nullable=False),
+        sa.Column("path", sa.Text, nullable=False),
+        sa.Column("status", sa.Integer, nullable=False),
+        sa.Column("request_id", sa.String(100), nullable=False),
+    )
+
+
+def drop_lanes_and_audit() -> None:
+    """Undo `add_lanes_and_audit`."""
+    op.drop_table("audit")
+    op.drop_column("api_keys", "scopes")
+    op.drop_index("ix_jobs_lane_started", "jobs")
+    op.drop_column("jobs", "traceparent")
+    op.drop_column("jobs", "lane")

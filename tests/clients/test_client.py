@@ -1,3 +1,4 @@
+import hashlib
 import time
 from typing import Any
 
@@ -31,6 +32,17 @@ def test_without_a_key_none_is_sent(service: Any) -> None:
     with client_of(service, key=None) as client:
         assert client.models() == ()
     assert "authorization" not in service.asked[0].headers
+
+
+def test_a_trace_is_handed_on_but_not_by_polls(service: Any) -> None:
+    service.answer("/v1/score", {"scores": [], "model": {"name": "m", "version": "abc"}, "request_id": "r"})
+    service.answer("/v1/models", {"models": []})
+    traces = iter(["00-trace-a-01", None])
+    with client_of(service, trace=lambda: next(traces)) as client:
+        client.score([])
+        client.models()
+        client.score([])
+    assert [asked.headers.get("traceparent") for asked in service.asked] == ["00-trace-a-01", None, None]
 
 
 def test_a_refusal_is_raised_with_all_its_parts(service: Any) -> None:
@@ -239,3 +251,29 @@ def test_an_answer_of_something_else_is_no_crash(service: Any) -> None:
             with pytest.raises(ApiError) as caught:
                 call()
             assert caught.value.code == "unexpected-answer"
+
+
+def test_a_key_is_made_here_and_only_its_digest_is_sent(service: Any) -> None:
+    entry = {
+        "id": "k1",
+        "name": "ci",
+        "role": "trainer",
+        "scopes": ["movies"],
+        "created_at": "2026",
+        "revoked_at": None,
+    }
+    service.answer("/v1/admin/keys", UNAVAILABLE, 503)
+    service.answer("/v1/admin/keys", {**entry, "key": None}, 201)
+    service.answer("/v1/admin/keys/k1", {**entry, "revoked_at": "2027"})
+    with client_of(service) as client:
+        made = client.create_key("ci", "trainer", service="llm", scopes=["movies"])
+        again = client.create_key("ci", "trainer", service="ctr", key=made.key)
+        revoked = client.revoke_key("k1", "llm")
+    assert made.key is not None
+    assert again.key == made.key
+    assert made.key not in repr(made)
+    assert (made.id, made.role, made.scopes, revoked.revoked_at) == ("k1", "trainer", ("movies",), "2027")
+    lost, first, second, _ = service.asked
+    assert lost.body == first.body
+    assert first.json()["digest"] == second.json()["digest"] == hashlib.sha256(made.key.encode()).hexdigest()
+    assert not any(made.key.encode() in asked.body for asked in service.asked)

@@ -10,6 +10,9 @@ from llactr_client.errors import ApiError, ClientError, ConnectionFailed, JobFai
 from llactr_client.exchange import Retry
 from llactr_client.results import (
     Alias,
+    ApiKey,
+    AuditEntry,
+    Comparison,
     Embeddings,
     FieldTable,
     Health,
@@ -26,9 +29,12 @@ from llactr_client.results import (
 __all__ = [
     "Alias",
     "ApiError",
+    "ApiKey",
     "AsyncClient",
+    "AuditEntry",
     "Client",
     "ClientError",
+    "Comparison",
     "ConnectionFailed",
     "Embeddings",
     "FieldTable",

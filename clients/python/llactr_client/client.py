@@ -1,18 +1,32 @@
 """The synchronous client."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Self, TypeVar
 
 import httpx2
 
-from llactr_client import ctr_calls, llm_calls
+from llactr_client import ctr_calls, key_calls, llm_calls
 from llactr_client.call import Call, Reply, Service
 from llactr_client.errors import ClientError, error_of
-from llactr_client.exchange import LOOPBACK, Exchange, ReplyCache, Retry, limits, lost, reply_of, timeout_of, trust
+from llactr_client.exchange import (
+    LOOPBACK,
+    Exchange,
+    ReplyCache,
+    Retry,
+    TraceSource,
+    limits,
+    lost,
+    reply_of,
+    timeout_of,
+    trust,
+)
 from llactr_client.results import (
     Alias,
+    ApiKey,
+    AuditEntry,
+    Comparison,
     Embeddings,
     FieldTable,
     Health,
@@ -20,6 +34,7 @@ from llactr_client.results import (
     ModelInfo,
     ModelVersion,
     Refresh,
+    Role,
     SchemaInfo,
     Scores,
     Similarity,
@@ -43,6 +58,7 @@ class Client:
         key: API key; reading and scoring may work without one, changing never does.
         timeout_s: seconds that one answer may take.
         retry: how often and with which pauses a call is repeated that did not arrive or was answered by 503 or 429.
+        trace: gives the W3C `traceparent` of the trace that the calls belong to, or None.
     """
 
     def __init__(
@@ -53,10 +69,12 @@ class Client:
         *,
         timeout_s: float = 60.0,
         retry: Retry | None = None,
+        trace: TraceSource | None = None,
     ) -> None:
         self._base: dict[Service, str] = {"ctr": ctr_url.rstrip("/"), "llm": llm_url.rstrip("/")}
         self._key = key
         self._retry = retry or Retry()
+        self._trace = trace
         self._cache = ReplyCache()
         direct: dict[str, httpx2.BaseTransport | None] = dict.fromkeys(LOOPBACK)
         self._http = httpx2.Client(
@@ -77,7 +95,7 @@ class Client:
 
     def send(self, call: Call[T]) -> T:
         """Send a call and return its parsed answer."""
-        exchange = Exchange(call, self._key, self._retry, self._cache)
+        exchange = Exchange(call, self._key, self._retry, self._cache, self._trace)
         while True:
             pause = exchange.judge(self._transfer(call, exchange.headers))
             if pause is None:
@@ -133,6 +151,18 @@ class Client:
     def similarity(self, schema: str) -> Similarity:
         """Cosines between the current field vectors."""
         return self.send(llm_calls.similarity(schema))
+
+    def compare_fields(self, schema: str, a: str = "previous", b: str = "current") -> Comparison:
+        """How the field vectors of one version or alias differ from those of another."""
+        return self.send(llm_calls.compare_fields(schema, a, b))
+
+    def delete_fields(self, schema: str, version: str) -> tuple[str, ...]:
+        """Delete a version of a schema's field table that no alias points at."""
+        return self.send(llm_calls.delete_fields(schema, version))
+
+    def prune_fields(self, schema: str, *, dry_run: bool = False) -> tuple[str, ...]:
+        """Delete the versions that the retention rule gives up, or (dry run) only tell them."""
+        return self.send(llm_calls.prune_fields(schema, dry_run))
 
     def set_field_alias(self, schema: str, alias: str, version: str) -> Alias:
         """Point an alias at a version; rolling back is the same call with an older version."""
@@ -211,6 +241,36 @@ class Client:
         """Start the whole chain: a new field table, a new version trained on it, promotion."""
         request = {"model": model, "dataset": dataset, "llm": llm, "ssft": ssft, "options": options}
         return self.send(ctr_calls.refresh(request, idempotency_key))
+
+    # -- keys, for admins -----------------------------------------------------------------------------------------
+
+    def create_key(
+        self,
+        name: str,
+        role: Role,
+        *,
+        service: Service,
+        scopes: Collection[str] | None = None,
+        key: str | None = None,
+    ) -> ApiKey:
+        """Let a service accept a key: the given one (to use one key at both services), or one that is made here.
+
+        The service is told the key's digest only; the answer's `key` is the one place where the key itself stands.
+        `scopes` are the schemas (LLM) or models (CTR) that it shall be limited to.
+        """
+        return self.send(key_calls.register_key(service, key or key_calls.fresh_key(), name, role, scopes))
+
+    def keys(self, service: Service) -> tuple[ApiKey, ...]:
+        """The keys of a service, oldest first, the revoked ones too."""
+        return self.send(key_calls.keys(service))
+
+    def revoke_key(self, key_id: str, service: Service) -> ApiKey:
+        """Let a service refuse a key from now on."""
+        return self.send(key_calls.revoke_key(service, key_id))
+
+    def audit(self, service: Service, *, limit: int = 100, before: str | None = None) -> tuple[AuditEntry, ...]:
+        """The newest calls that needed more than reading, newest first; `before` is the id of the last one known."""
+        return self.send(key_calls.audit(service, limit, before))
 
     # -- both -----------------------------------------------------------------------------------------------------
 

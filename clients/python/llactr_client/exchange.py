@@ -3,6 +3,7 @@
 import random
 import ssl
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -12,6 +13,7 @@ from llactr_client.call import Call, Reply
 from llactr_client.errors import ConnectionFailed, error_of
 
 T = TypeVar("T")
+TraceSource = Callable[[], str | None]
 # The request cannot have been carried out: no connection, or one that the service had closed before reading it.
 NEVER_ARRIVED = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.RemoteProtocolError)
 BUSY = frozenset({429, 503})
@@ -62,12 +64,15 @@ class ReplyCache:
 class Exchange(Generic[T]):
     """One call on its way: give it what came back, and it says how long to pause before the next try.
 
-    It ends when `judge` returns None; then `result` is the parsed answer.
+    It ends when `judge` returns None; then `result` is the parsed answer. What `trace` gives is sent as the header
+    `traceparent`, but not with a GET: polls would fill a trace with hundreds of spans.
     """
 
     result: T
 
-    def __init__(self, call: Call[T], key: str | None, retry: Retry, cache: ReplyCache) -> None:
+    def __init__(
+        self, call: Call[T], key: str | None, retry: Retry, cache: ReplyCache, trace: TraceSource | None = None
+    ) -> None:
         self._call = call
         self._retry = retry
         self._cache = cache
@@ -76,6 +81,9 @@ class Exchange(Generic[T]):
         self.headers = {**call.headers, **({"Authorization": f"Bearer {key}"} if key else {})}
         if self._stored is not None:
             self.headers["If-None-Match"] = self._stored.headers["etag"]
+        traceparent = trace() if trace is not None and call.method != "GET" else None
+        if traceparent:
+            self.headers["traceparent"] = traceparent
 
     def judge(self, outcome: Reply | httpx2.TransportError) -> float | None:
         """None when `result` is there, else the seconds to pause before the next try.

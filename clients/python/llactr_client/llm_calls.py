@@ -5,7 +5,16 @@ from collections.abc import Mapping, Sequence
 
 from llactr_client import parsing
 from llactr_client.call import Call, Reply, encode, path
-from llactr_client.results import Alias, Embeddings, FieldTable, Refresh, SchemaInfo, Similarity, TableVersion
+from llactr_client.results import (
+    Alias,
+    Comparison,
+    Embeddings,
+    FieldTable,
+    Refresh,
+    SchemaInfo,
+    Similarity,
+    TableVersion,
+)
 
 JSON = {"Content-Type": "application/json"}
 SAFETENSORS = "application/x-safetensors"
@@ -116,6 +125,39 @@ def similarity(schema: str) -> Call[Similarity]:
     return Call("llm", "GET", path("v1", "fields", schema, "similarity"), parse)
 
 
+def compare_fields(schema: str, a: str, b: str) -> Call[Comparison]:
+    """GET /v1/fields/{schema}/compare."""
+
+    def parse(reply: Reply) -> Comparison:
+        content = reply.object()
+        change = parsing.mapping(content, "similarity_change")
+        return Comparison(
+            a=parsing.text(parsing.mapping(content, "a"), "version"),
+            b=parsing.text(parsing.mapping(content, "b"), "version"),
+            cosines={
+                parsing.text(one, "field"): parsing.number(one, "cosine") for one in parsing.objects(content, "shared")
+            },
+            only_a=parsing.texts(content, "only_a"),
+            only_b=parsing.texts(content, "only_b"),
+            change=parsing.matrix(change, "matrix"),
+            largest_change=parsing.number(change, "largest") or 0.0,
+            mean_change=parsing.number(change, "mean") or 0.0,
+        )
+
+    return Call("llm", "GET", path("v1", "fields", schema, "compare"), parse, params={"a": a, "b": b})
+
+
+def delete_fields(schema: str, version: str) -> Call[tuple[str, ...]]:
+    """DELETE /v1/fields/{schema}/versions/{version}."""
+    return Call("llm", "DELETE", path("v1", "fields", schema, "versions", version), _deleted)
+
+
+def prune_fields(schema: str, dry_run: bool) -> Call[tuple[str, ...]]:
+    """POST /v1/admin/fields/{schema}/prune."""
+    target = path("v1", "admin", "fields", schema, "prune")
+    return Call("llm", "POST", target, _deleted, encode({"dry_run": dry_run}), JSON)
+
+
 def set_field_alias(schema: str, alias: str, version: str) -> Call[Alias]:
     """PUT /v1/fields/{schema}/aliases/{alias}."""
     target = path("v1", "fields", schema, "aliases", alias)
@@ -159,6 +201,10 @@ def _schema(content: Mapping[str, object], created: bool = False) -> SchemaInfo:
         fields=parsing.objects(content, "fields"),
         created=created,
     )
+
+
+def _deleted(reply: Reply) -> tuple[str, ...]:
+    return parsing.texts(reply.object(), "versions")
 
 
 def _table(schema: str, version: str | None) -> str:

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from llactr_client.call import Service
 
+Role = Literal["reader", "trainer", "admin"]
 FINAL_STATES = ("succeeded", "failed", "cancelled")
 
 
@@ -83,6 +85,25 @@ class Similarity:
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """How field table b differs from a.
+
+    `cosines` are those of each shared field's two vectors, None where the tables come from other models. `change`
+    [S][S] holds the cosines between the S shared fields in b less those in a; the largest and the mean absolute
+    change over all pairs of fields stand beside it.
+    """
+
+    a: str
+    b: str
+    cosines: Mapping[str, float | None]
+    only_a: tuple[str, ...]
+    only_b: tuple[str, ...]
+    change: tuple[tuple[float, ...], ...]
+    largest_change: float
+    mean_change: float
+
+
+@dataclass(frozen=True)
 class Alias:
     """Where an alias points now, and where it did before."""
 
@@ -129,6 +150,39 @@ class ModelVersion:
     aliases: tuple[str, ...]
     lineage: Mapping[str, object]
     metrics: Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class ApiKey:
+    """An API key of one service. `scopes` are the schemas (LLM) or models (CTR) that it is limited to, None is all.
+
+    `key` is the key itself, right after it was made; the services keep only its digest.
+    """
+
+    service: Service
+    id: str
+    name: str
+    role: str
+    scopes: tuple[str, ...] | None
+    created_at: str
+    revoked_at: str | None = None
+    key: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class AuditEntry:
+    """A call that needed more than reading: by whom (None: no known key), the role it needed, and what came of it."""
+
+    service: Service
+    id: str
+    at: str
+    key_id: str | None
+    key_name: str | None
+    role: str
+    method: str
+    path: str
+    status: int
+    request_id: str
 
 
 @dataclass(frozen=True)

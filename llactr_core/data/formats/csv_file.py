@@ -2,15 +2,17 @@
 
 import csv
 from collections.abc import Iterator
+from io import TextIOWrapper
 from itertools import islice
 
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
-from llactr_core.data.formats.source import Source, not_utf8, unique_columns
+from llactr_core.data.formats.source import Source, arrow_input, not_utf8, unique_columns
 from llactr_core.errors import DataError
 
-BLOCK_BYTES = 8 * 2**20
+# The longest row. Arrow reads some 32 blocks ahead, so that 64 MiB of text are held.
+BLOCK_BYTES = 2 * 2**20
 
 
 class CsvSource(Source):
@@ -34,7 +36,7 @@ class CsvSource(Source):
     def _head(self) -> list[list[str]]:
         """The header and the first row, as far as there are such."""
         try:
-            with self.path.open(encoding="utf-8-sig", newline="") as file:
+            with TextIOWrapper(self.path.open("rb"), encoding="utf-8-sig", newline="") as file:
                 return list(islice((line for line in csv.reader(file) if line), 2))
         except UnicodeDecodeError as error:
             raise not_utf8(self.path) from error
@@ -44,7 +46,7 @@ class CsvSource(Source):
     def _read_batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
         try:
             with arrow_csv.open_csv(
-                self.path,
+                arrow_input(self.path),
                 read_options=arrow_csv.ReadOptions(block_size=BLOCK_BYTES, use_threads=False),
                 parse_options=arrow_csv.ParseOptions(newlines_in_values=True),
                 convert_options=arrow_csv.ConvertOptions(

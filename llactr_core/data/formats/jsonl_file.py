@@ -3,10 +3,10 @@
 import gzip
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from io import BufferedIOBase
-from pathlib import Path
 
 import msgspec
 import pyarrow as pa
@@ -14,6 +14,7 @@ import pyarrow as pa
 from llactr_core.data.canonical import canonical
 from llactr_core.data.formats.source import BATCH_BYTES, BATCH_ROWS, Source, not_utf8
 from llactr_core.errors import DataError
+from llactr_core.remote import Location
 
 Row = dict[str, object]
 _EXACT = 2**53
@@ -48,7 +49,7 @@ class JsonlSource(Source):
     each value in its canonical form, so that 3 and "3" are one value.
     """
 
-    def __init__(self, path: Path, expected: Sequence[str] = ()) -> None:
+    def __init__(self, path: Location, expected: Sequence[str] = ()) -> None:
         """`expected` names columns that exist even if no line has them: all null, where the file has no such key."""
         super().__init__(path)
         self._expected = expected
@@ -107,8 +108,14 @@ class JsonlSource(Source):
             for number, line in self._lines(file):
                 yield number, self._row(line, number)
 
-    def _open(self) -> BufferedIOBase:
-        return gzip.open(self.path, "rb") if self.path.suffix == ".gz" else self.path.open("rb")
+    @contextmanager
+    def _open(self) -> Iterator[BufferedIOBase]:
+        with self.path.open("rb") as file:
+            if self.path.suffix == ".gz":
+                with gzip.open(file) as unpacked:
+                    yield unpacked
+            else:
+                yield file
 
     def _lines(self, file: BufferedIOBase) -> Iterator[tuple[int, bytes]]:
         """The lines that are not blank, each with its number among them, from 1."""

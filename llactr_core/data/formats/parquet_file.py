@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import pyarrow as pa
 from pyarrow import parquet
 
-from llactr_core.data.formats.source import Source, unique_columns
+from llactr_core.data.formats.source import Source, arrow_input, unique_columns
 from llactr_core.errors import DataError
+from llactr_core.remote import size_of
 
 READ_ROWS = 8_192
 
@@ -39,12 +40,12 @@ class ParquetSource(Source):
 
     def _open(self) -> parquet.ParquetFile:
         try:
-            return parquet.ParquetFile(self.path)
+            return parquet.ParquetFile(arrow_input(self.path))
         except (pa.ArrowException, OSError) as error:
             raise self._unreadable(error) from error
 
     def _unreadable(self, error: Exception) -> DataError:
-        if self.path.stat().st_size == 0:
+        if size_of(self.path) == 0:
             return DataError(f"{self.path}: the file is empty")
         return DataError(f"{self.path}: not a readable Parquet file, perhaps cut off: {error}; write or copy it again")
 

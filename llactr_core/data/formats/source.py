@@ -5,11 +5,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from functools import cached_property
+from io import BufferedReader
 from pathlib import Path
 
 import pyarrow as pa
 
 from llactr_core.errors import DataError
+from llactr_core.remote import Location, size_of
 
 BATCH_ROWS = 65_536
 BATCH_BYTES = 64 * 2**20
@@ -17,12 +19,12 @@ _CHUNK = 2**20
 
 
 class Source(ABC):
-    """A dataset file that can be read any number of times, a batch at a time, in bounded memory.
+    """A dataset file, local or remote, that can be read any number of times, a batch at a time, in bounded memory.
 
     Rows are counted from 1 in messages, a header line not included.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Location) -> None:
         self.path = path
 
     @cached_property
@@ -82,7 +84,12 @@ def no_such_column(name: str, columns: Sequence[str]) -> str:
     return f"there is no column {name!r}.{hint} Columns: {shown}"
 
 
-def unique_columns(path: Path, names: Sequence[str]) -> tuple[str, ...]:
+def arrow_input(path: Location) -> Path | BufferedReader:
+    """A file as Arrow's readers take it: they read a local one by themselves, a remote one through a stream."""
+    return path if isinstance(path, Path) else path.open("rb")
+
+
+def unique_columns(path: Location, names: Sequence[str]) -> tuple[str, ...]:
     """The names as a tuple.
 
     Raises:
@@ -117,9 +124,9 @@ def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
     return batches[0] if len(batches) == 1 else pa.concat_batches(batches)
 
 
-def not_utf8(path: Path, limit: int = 2**30) -> DataError:
+def not_utf8(path: Location, limit: int = 2**30) -> DataError:
     """The error for a text file that is not UTF-8, with its first bad line's number where that is cheap to find."""
-    if path.suffix != ".gz" and path.stat().st_size <= limit:
+    if path.suffix != ".gz" and size_of(path) <= limit:
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 try:

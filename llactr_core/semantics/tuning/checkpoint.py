@@ -13,14 +13,17 @@ from torch import Tensor, nn
 
 from llactr_core.files import write_atomic
 
-FORMAT = "llactr.ssft-checkpoint/1"
+FORMAT = "llactr.ssft-checkpoint/2"
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 _log = logging.getLogger(__name__)
 
 
 @dataclass
 class State:
-    """All that a tuning needs to go on after `epoch` epochs; the order of prompts follows from (seed, epoch)."""
+    """All that a tuning needs to go on after `epoch` epochs; the order of prompts follows from (seed, epoch).
+
+    `tokens` were read of prompts, in `places` of padded batches.
+    """
 
     epoch: int
     adapter: dict[str, Tensor]
@@ -30,6 +33,7 @@ class State:
     moments: dict[str, Tensor] = field(default_factory=dict)
     seconds: float = 0.0
     tokens: int = 0
+    places: int = 0
 
 
 def checkpoint_path(directory: Path, recipe: str) -> Path:
@@ -50,6 +54,7 @@ def save_state(path: Path, state: State, recipe: str) -> None:
         "history": state.history,
         "seconds": state.seconds,
         "tokens": state.tokens,
+        "places": state.places,
     }
     metadata = {"format": FORMAT, "recipe": recipe, "facts": json.dumps(facts)}
     write_atomic(path, save_tensors(tensors, metadata=metadata))

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from llactr_core.semantics.template import cut
 
 Targets = npt.NDArray[np.float32]
+_WINDOW = 8  # batches whose prompts are sorted by length together
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,30 @@ def epoch_order(examples: Sequence[Example], count: int, size: int, seed: int, e
     drawn = [card for field, deck in filled for card in _deal(deck, quota, [seed, 1, field], epoch)]
     shuffled = np.random.default_rng([seed, 2, epoch]).permutation(len(drawn))
     return [drawn[position] for position in shuffled]
+
+
+def epoch_batches(order: Sequence[int], lengths: Sequence[int], size: int, seed: int, epoch: int) -> list[list[int]]:
+    """Cut an epoch's order into batches of at most `size` prompts of like length, so that little is padded.
+
+    Stretches of a few batches are sorted by length, cut, and the batches shuffled: which prompts meet stays random.
+    All batches are of equal size (give or take one), so that none is noisier than the others.
+
+    Args:
+        order: indices of the prompts to draw, as `epoch_order` gives them.
+        lengths: of every prompt, in tokens.
+        size: prompts of a batch at most.
+        seed: of the tuning.
+        epoch: from 0; it and the seed decide the order of the batches.
+    """
+    count = -(-len(order) // size)
+    windows = np.array_split(np.arange(count), -(-count // _WINDOW))
+    cuts = np.linspace(0, len(order), count + 1).astype(int)
+    batches: list[list[int]] = []
+    for window in windows:
+        first, last = cuts[window[0]], cuts[window[-1] + 1]
+        alike = sorted(order[first:last], key=lambda index: lengths[index])
+        batches += [alike[cuts[i] - first : cuts[i + 1] - first] for i in window]
+    return [batches[i] for i in np.random.default_rng([seed, 3, epoch]).permutation(count)]
 
 
 def soft_targets(examples: Sequence[Example], count: int) -> Targets:

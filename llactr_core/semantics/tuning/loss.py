@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from llactr_core.semantics.encoder import TOKENS_PER_BATCH, TextEncoder, Tokens, buckets
+from llactr_core.semantics.encoder import TOKENS_PER_BATCH, TextEncoder, buckets
 from llactr_core.semantics.options import Objective
+from llactr_core.semantics.tokens import Tokens
 from llactr_core.semantics.tuning.examples import Example, soft_targets
+from llactr_core.semantics.tuning.team import ALONE, Team
 
 _MOST_RANKED = 256  # the generative ranking reads each value K times
 
@@ -31,13 +33,13 @@ def soft_cross_entropy(log_probs: Tensor, targets: Tensor) -> Tensor:
 class Evaluation:
     """How well values land on their fields. A value counts as right in any of its fields.
 
-    `balanced_accuracy` is averaged over fields; `confusion` is [K, K], true field by chosen field, where a wrong
-    value is counted under the first of its fields.
+    `field_accuracy` has one entry per field, None for a field none of whose values was judged; `confusion` is [K, K],
+    true field by chosen field, where a wrong value is counted under the first of its fields.
     """
 
     loss: float
     accuracy: float
-    balanced_accuracy: float
+    field_accuracy: list[float | None]
     confusion: list[list[int]]
 
 
@@ -64,22 +66,30 @@ class Task:
             total = total + self._generative_loss(prompts, examples)
         return total
 
-    def evaluate(self, prompts: Sequence[Tokens], examples: Sequence[Example]) -> Evaluation:
-        """Loss and field accuracy on B values, without gradient."""
+    def evaluate(self, prompts: Sequence[Tokens], examples: Sequence[Example], team: Team = ALONE) -> Evaluation:
+        """Loss and field accuracy on B values, without gradient; the processes of a team share the work."""
+        if self.objective == "generative":
+            kept = np.unique(np.linspace(0, len(examples) - 1, min(_MOST_RANKED, len(examples))).astype(int))
+            prompts, examples = [prompts[i] for i in kept], [examples[i] for i in kept]
+        own = team.share(range(len(examples)))
+        log_probs = torch.zeros(len(examples), len(self.fields))  # [B, K]
+        generative = torch.zeros(())
         with torch.inference_mode():
-            if self.objective == "generative":
-                kept = np.unique(np.linspace(0, len(examples) - 1, min(_MOST_RANKED, len(examples))).astype(int))
-                prompts, examples = [prompts[i] for i in kept], [examples[i] for i in kept]
-                log_probs = self._ranking(prompts)  # [B, K]
-            else:
-                vectors = torch.from_numpy(self.encoder.embed_tokens(prompts))
-                fields = torch.from_numpy(self.encoder.embed_tokens(self.fields))
-                log_probs = contrastive_log_probs(vectors, fields, self.temperature)  # [B, K]
-            loss = float(soft_cross_entropy(log_probs, torch.from_numpy(soft_targets(examples, len(self.fields)))))
+            log_probs[own] = self._log_probs([prompts[i] for i in own])
             if self.objective == "both":
-                loss += self._generative_loss_in_parts(prompts, examples)
+                generative += self._generative_sum([prompts[i] for i in own], [examples[i] for i in own])
+        log_probs, generative = team.add_up([log_probs, generative])
+        loss = soft_cross_entropy(log_probs, torch.from_numpy(soft_targets(examples, len(self.fields))))
         chosen = log_probs.argmax(-1).numpy()
-        return _judge(chosen, examples, len(self.fields), loss)
+        return _judge(chosen, examples, len(self.fields), float(loss + generative / len(examples)))
+
+    def _log_probs(self, prompts: Sequence[Tokens]) -> Tensor:
+        """log P(field | prompt) for every prompt and field, float32 [B, K]."""
+        if self.objective == "generative":
+            return self._ranking(prompts)
+        vectors = torch.from_numpy(self.encoder.embed_tokens(prompts))
+        fields = torch.from_numpy(self.encoder.embed_tokens(self.fields))
+        return contrastive_log_probs(vectors, fields, self.temperature)
 
     def _generative_loss(self, prompts: Sequence[Tokens], examples: Sequence[Example]) -> Tensor:
         """-log P(field name | prompt), the target spread over all fields of a value, averaged over B values."""
@@ -90,12 +100,13 @@ class Task:
         shares = torch.tensor([1 / len(examples[row].fields) for row, _ in pairs], device=self.encoder.device)
         return -(shares * log_probs).sum() / len(examples)
 
-    def _generative_loss_in_parts(self, prompts: Sequence[Tokens], examples: Sequence[Example]) -> float:
+    def _generative_sum(self, prompts: Sequence[Tokens], examples: Sequence[Example]) -> float:
+        """The generative loss summed over B values instead of averaged."""
         total = 0.0
         for batch in buckets([len(prompt) for prompt in prompts], TOKENS_PER_BATCH):
             part = self._generative_loss([prompts[i] for i in batch], [examples[i] for i in batch])
             total += float(part) * len(batch)
-        return total / len(examples)
+        return total
 
     def _ranking(self, prompts: Sequence[Tokens]) -> Tensor:
         """log P(field name | prompt) for every prompt and field, float32 [B, K]."""
@@ -118,5 +129,5 @@ def _judge(chosen: npt.NDArray[np.int64], examples: Sequence[Example], count: in
         confusion[field if hit else example.fields[0], field] += 1
         right[list(example.fields)] += hit
         seen[list(example.fields)] += 1
-    balanced = float((right[seen > 0] / seen[seen > 0]).mean())
-    return Evaluation(loss, hits / len(examples), balanced, confusion.tolist())
+    by_field = [float(hit / all_) if all_ else None for hit, all_ in zip(right, seen, strict=True)]
+    return Evaluation(loss, hits / len(examples), by_field, confusion.tolist())

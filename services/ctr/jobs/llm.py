@@ -15,6 +15,7 @@ from llactr_core.schema import Schema
 from llactr_core.semantics.table import FieldTable
 from services.ctr.jobs.span import Span
 from services.ctr.settings import CtrSettings
+from services.shared.traces import traceparent
 from services.shared.worker import JobContext
 
 POLL_S = 0.3
@@ -103,7 +104,13 @@ class FieldSemantics:
 @contextmanager
 def field_semantics(settings: CtrSettings) -> Iterator[FieldSemantics]:
     """A connection to the LLM service that the settings name."""
-    with Client(llm_url=settings.llm_url, key=_key(settings), timeout_s=settings.llm_timeout_s, retry=RETRY) as client:
+    with Client(
+        llm_url=settings.llm_url,
+        key=_key(settings),
+        timeout_s=settings.llm_timeout_s,
+        retry=RETRY,
+        trace=traceparent,
+    ) as client:
         yield FieldSemantics(client)
 
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Depends, Header, Path
+from fastapi import APIRouter, Body, Depends, Header, Path, Request
 from pydantic import BaseModel, ConfigDict
 from pydantic import Field as Setting
 
@@ -18,6 +18,7 @@ from services.shared.datasets import resolve_dataset
 from services.shared.job_routes import Accepted, JobRef
 from services.shared.jobs import JobStore
 from services.shared.problems import documented
+from services.shared.traces import traceparent
 
 ModelPath = Annotated[str, Path(pattern=NAME_PATTERN, description="The model's name.", examples=["bank-marketing"])]
 AliasPath = Annotated[str, Path(pattern=NAME_PATTERN, description="`champion` scores; others are yours.")]
@@ -68,8 +69,8 @@ def admin_router(registry: Registry, pool: ModelPool, jobs: JobStore, settings: 
     @router.post(
         "/v1/admin/models/{model}/train",
         status_code=202,
-        dependencies=[trainer],
-        responses=documented(400, 401, 403, 404, 409, 413, 415),
+        dependencies=[Depends(guard.require(Role.TRAINER, "model"))],
+        responses=documented(400, 401, 403, 404, 409, 413, 415, 429),
         summary="Train a version of a model",
     )
     def train(model: ModelPath, request: TrainRequest, idempotency_key: IdempotencyKey = None) -> Accepted:
@@ -83,11 +84,11 @@ def admin_router(registry: Registry, pool: ModelPool, jobs: JobStore, settings: 
         "/v1/admin/refresh",
         status_code=202,
         dependencies=[trainer],
-        responses=documented(400, 401, 403, 404, 409, 413, 415),
+        responses=documented(400, 401, 403, 404, 409, 413, 415, 429),
         summary="Refresh a model's field semantics",
     )
     def refresh(
-        request: Annotated[RefreshRequest | None, Body()] = None, idempotency_key: IdempotencyKey = None
+        call: Request, request: Annotated[RefreshRequest | None, Body()] = None, idempotency_key: IdempotencyKey = None
     ) -> Accepted:
         """A job tunes a new field table, trains the champion's recipe on it, and promotes the result."""
         request = request or RefreshRequest()
@@ -96,6 +97,7 @@ def admin_router(registry: Registry, pool: ModelPool, jobs: JobStore, settings: 
             resolve_dataset(request.dataset, settings.data_roots)
         pool.refresh()
         model = pool.champion(request.model).name
+        guard.allow(call, model)
         champion = registry.get(model, CHAMPION)
         require_semantics(model, champion)
         TrainOptions.parse({**champion.lineage.options, **request.options})
@@ -127,5 +129,5 @@ def _submitted(
     jobs: JobStore, kind: str, model: str, request: TrainRequest | RefreshRequest, key: str | None
 ) -> Accepted:
     payload = {"model": model, "request": request.model_dump(mode="json", by_alias=True)}
-    job = jobs.submit(kind, payload, key)
+    job = jobs.submit(kind, payload, key, lane=model, traceparent=traceparent())
     return Accepted(job=JobRef(id=job.id, state=job.state.value))

@@ -2,11 +2,11 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Depends, Path, Request
 from pydantic import BaseModel, ConfigDict
 
 from services.ctr.registry import ModelSummary, ModelVersion, Registry
-from services.shared.auth import Guard, Role
+from services.shared.auth import Guard, Role, caller_of
 from services.shared.problems import documented
 
 ModelPath = Annotated[str, Path(description="The model's name.", examples=["bank-marketing"])]
@@ -44,20 +44,30 @@ class VersionsResponse(BaseModel):
 
 def models_router(registry: Registry, guard: Guard) -> APIRouter:
     """The reading side of the registry."""
-    router = APIRouter(tags=["models"], dependencies=[Depends(guard.require(Role.READER))])
+    router = APIRouter(tags=["models"])
+    reader, own = Depends(guard.require(Role.READER)), Depends(guard.require(Role.READER, "model"))
 
-    @router.get("/v1/models", summary="List the models", responses=documented(401, 403))
-    def models() -> ModelsResponse:
-        """Every model with its aliases and versions."""
-        return ModelsResponse(models=registry.models())
+    @router.get("/v1/models", summary="List the models", dependencies=[reader], responses=documented(401, 403))
+    def models(request: Request) -> ModelsResponse:
+        """Every model that the key is for, with its aliases and versions."""
+        caller = caller_of(request)
+        return ModelsResponse(models=[model for model in registry.models() if caller.sees(model.name)])
 
-    @router.get("/v1/models/{model}/versions", summary="List a model's versions", responses=documented(401, 403, 404))
+    @router.get(
+        "/v1/models/{model}/versions",
+        summary="List a model's versions",
+        dependencies=[own],
+        responses=documented(401, 403, 404),
+    )
     def versions(model: ModelPath) -> VersionsResponse:
         """Versions with lineage, metrics and aliases, the newest first."""
         return VersionsResponse(versions=registry.versions(model))
 
     @router.get(
-        "/v1/models/{model}/versions/{version}", summary="Show one version", responses=documented(401, 403, 404)
+        "/v1/models/{model}/versions/{version}",
+        summary="Show one version",
+        dependencies=[own],
+        responses=documented(401, 403, 404),
     )
     def version(model: ModelPath, version: Annotated[str, Path(description="A version or an alias.")]) -> ModelVersion:
         """One version, by its name or by an alias that points at it."""

@@ -15,7 +15,7 @@ from llactr_core.errors import RowError
 from services.ctr.decoding import ARROW, JSON, NDJSON, Batch, decode
 from services.ctr.pool import Loaded, ModelPool
 from services.ctr.settings import CtrSettings
-from services.shared.auth import Bearer, Guard, Role
+from services.shared.auth import Guard, Role
 from services.shared.problems import documented
 
 INLINE_BYTES = 32 * 1024  # larger bodies are parsed in a thread, so that the event loop stays free
@@ -121,17 +121,10 @@ def score_router(pool: ModelPool, settings: CtrSettings, guard: Guard) -> APIRou
     """The scoring endpoint on the models of `pool`."""
     router = APIRouter(tags=["scoring"])
 
-    async def reader(bearer: Bearer) -> None:
-        # Without a key nothing is looked up: a thread for that would cost more than scoring a row.
-        if bearer is None:
-            guard.check(None, Role.READER)
-        else:
-            await asyncio.to_thread(guard.check, bearer.credentials, Role.READER)
-
     @router.post(
         "/v1/score",
         response_model=ScoreResponse,
-        dependencies=[Depends(reader)],
+        dependencies=[Depends(guard.require(Role.READER))],
         responses=documented(400, 401, 403, 404, 409, 413, 415, 422),
         openapi_extra=OPENAPI,
         summary="Score feature rows",
@@ -146,6 +139,7 @@ def score_router(pool: ModelPool, settings: CtrSettings, guard: Guard) -> APIRou
         """Click probabilities of rows, columns, NDJSON lines or an Arrow stream."""
         body = await request.body()
         loaded = await _loaded(pool, model)
+        guard.allow(request, loaded.name)
         read = (body, request.headers.get("content-type"), settings.max_rows)
         batch = decode(*read) if len(body) <= INLINE_BYTES else await asyncio.to_thread(decode, *read)
         if batch.rows <= settings.inline_rows:

@@ -1,21 +1,30 @@
-"""/v1/embeddings: texts to vectors in OpenAI's shape, by a model or by the tuned model behind a field table."""
+"""/v1/embeddings: texts to vectors in OpenAI's shape, by a model or by the tuned model behind a field table.
+
+A call whose vectors are all in memory never waits behind one that computes.
+"""
 
 import base64
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Sequence
+from typing import Literal, Self
 
-from fastapi import APIRouter, Depends
-from fastapi.responses import JSONResponse
+import msgspec
+import numpy as np
+from anyio import CapacityLimiter, to_thread
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StrictStr, field_validator, model_validator
 
-from llactr_core.errors import OptionError, TooLargeError
-from llactr_core.semantics.weights import model_label
-from services.llm.embedder import Embedded, Embedder, Engine
+from llactr_core.errors import OptionError, RateError, TooLargeError
 from services.llm.models import allowed_model
 from services.llm.plain import is_unicode
 from services.llm.settings import LlmSettings
-from services.llm.store import TableStore
+from services.llm.vectors.source import Source, Sources
+from services.llm.vectors.vector import Vector
+from services.llm.vectors.vectors import Vectors
 from services.shared.auth import Guard, Role
 from services.shared.problems import documented
+
+COMPUTING_CALLS = 16  # calls that compute, or wait for one that does, at the same time
+WAITING_CALLS = 64  # calls that wait for their turn
 
 EXAMPLE: dict[str, JsonValue] = {
     "object": "list",
@@ -34,7 +43,8 @@ class EmbeddingsBody(BaseModel):
 
     input: StrictStr | list[StrictStr] = Field(description="One text or several; empty texts are refused.")
     model: str | None = Field(default=None, description="The service's own where both are absent.")
-    version: str | None = Field(default=None, description="A field table's version, or SCHEMA@ALIAS.")
+    version: str | None = Field(default=None, description="A field table's version, SCHEMA@VERSION or SCHEMA@ALIAS.")
+    dimensions: int | None = Field(default=None, description="Vectors have one length, D; any other one is refused.")
     encoding_format: Literal["float", "base64"] = "float"
     user: str | None = Field(default=None, description="Accepted for OpenAI's clients; not used.")
 
@@ -80,20 +90,40 @@ class EmbeddingsView(BaseModel):
     usage: Usage
 
 
-def embedding_router(tables: TableStore, embedder: Embedder, settings: LlmSettings, guard: Guard) -> APIRouter:
+def embedding_router(sources: Sources, vectors: Vectors, settings: LlmSettings, guard: Guard) -> APIRouter:
     """The route."""
     router = APIRouter(tags=["embeddings"], dependencies=[Depends(guard.require(Role.READER))])
+    computing = CapacityLimiter(COMPUTING_CALLS)
+
+    def source_of(body: EmbeddingsBody, request: Request) -> Source:
+        if body.version is None:
+            return sources.of_model(allowed_model(body.model, settings))
+        info = sources.table(body.version)
+        guard.allow(request, info.schema)
+        return sources.of_table(info)
+
+    def at_once(body: EmbeddingsBody, request: Request) -> tuple[Source, list[str], Response | None]:
+        texts = _texts(body.input, settings)
+        source = source_of(body, request)
+        found = vectors.remembered(source.reading, texts)
+        return source, texts, _answer(body, source, found) if found else None
+
+    def with_time(body: EmbeddingsBody, source: Source, texts: list[str]) -> Response:
+        return _answer(body, source, vectors.embed(source.reading, source.voice, texts))
 
     @router.post(
         "/v1/embeddings",
         summary="Embed texts",
         response_model=EmbeddingsView,
-        responses=documented(400, 401, 403, 404, 413, 415, 422, 429, 500),
+        responses=documented(400, 401, 403, 404, 413, 415, 422, 429, 500, 503),
     )
-    def embeddings(body: EmbeddingsBody) -> JSONResponse:
-        texts = _texts(body.input, settings)
-        engine, label = _engine(body, tables, settings)
-        return JSONResponse(_view(embedder.embed(engine, texts), label, body.encoding_format))
+    async def embeddings(body: EmbeddingsBody, request: Request) -> Response:
+        source, texts, answer = await to_thread.run_sync(at_once, body, request)
+        if answer is not None:
+            return answer
+        if computing.statistics().tasks_waiting >= WAITING_CALLS:
+            raise RateError(f"{WAITING_CALLS} embedding calls are waiting already; send the call again later")
+        return await to_thread.run_sync(with_time, body, source, texts, limiter=computing)
 
     return router
 
@@ -123,23 +153,28 @@ def _texts(given: str | list[str], settings: LlmSettings) -> list[str]:
     return texts
 
 
-def _engine(body: EmbeddingsBody, tables: TableStore, settings: LlmSettings) -> tuple[Engine, str]:
-    if body.version is None:
-        name = allowed_model(body.model, settings)
-        return Engine(name), model_label(name)
-    schema, separator, alias = body.version.rpartition("@")
-    info = tables.info(schema, alias) if separator else tables.any_of_version(body.version)
-    return Engine(info.model_name, tables.adapter(info)), info.model
-
-
-def _view(embedded: Embedded, label: str, form: Annotated[str, "float or base64"]) -> dict[str, Any]:
-    if form == "base64":
-        vectors: list[Any] = [base64.b64encode(row.astype("<f4").tobytes()).decode() for row in embedded.vectors]
-    else:
-        vectors = embedded.vectors.tolist()
-    return {
+def _answer(body: EmbeddingsBody, source: Source, vectors: Sequence[Vector]) -> Response:
+    width = vectors[0].width
+    if body.dimensions not in (None, width):
+        raise OptionError(
+            f"{body.dimensions} dimensions were asked for, the vectors of {source.label} have {width}: leave it out",
+            field="dimensions",
+        )
+    tokens = sum(vector.tokens for vector in vectors)
+    show = _base64 if body.encoding_format == "base64" else _floats
+    content = {
         "object": "list",
-        "data": [{"object": "embedding", "index": i, "embedding": vector} for i, vector in enumerate(vectors)],
-        "model": label,
-        "usage": {"prompt_tokens": embedded.tokens, "total_tokens": embedded.tokens},
+        "data": [{"object": "embedding", "index": i, "embedding": show(one)} for i, one in enumerate(vectors)],
+        "model": source.label,
+        "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
     }
+    return Response(msgspec.json.encode(content), media_type="application/json")
+
+
+def _base64(vector: Vector) -> str:
+    return base64.b64encode(vector.content).decode()
+
+
+def _floats(vector: Vector) -> list[float]:
+    floats: list[float] = np.frombuffer(vector.content, dtype="<f4").tolist()
+    return floats

@@ -2,11 +2,12 @@
 
 from typing import Annotated, Any
 
+from anyio import to_thread
 from fastapi import APIRouter, Depends, Header, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from llactr_core.errors import NotFoundError
-from services.llm.formats import ARROW, JSON, SAFETENSORS, WRITERS, choose
+from services.llm.answers import Answers
+from services.llm.formats import ARROW, JSON, SAFETENSORS, choose
 from services.llm.routes.schemas import SchemaPath
 from services.llm.schema_store import SchemaStore
 from services.llm.store import CURRENT, TableStore
@@ -55,6 +56,7 @@ class VersionView(BaseModel):
     fields: int = Field(description="K")
     width: int = Field(description="D")
     tuned: bool = Field(description="Whether the language model was tuned to the fields.")
+    extended: list[str] = Field(description="Fields that were added later, embedded without a tuning of their own.")
     parent: str | None = Field(description="What `current` was when the table was published.")
     job: str | None
     metrics: dict[str, Any]
@@ -100,17 +102,32 @@ _TABLE: dict[int | str, dict[str, Any]] = {
         "headers": {"ETag": {"description": "The version, quoted.", "schema": {"type": "string"}}},
     },
     304: {"description": "The caller has this version."},
-    **documented(401, 403, 404, 406, 500),
+    **documented(401, 403, 404, 406, 500, 503),
 }
 
 
-def field_router(schemas: SchemaStore, tables: TableStore, guard: Guard) -> APIRouter:
+def field_router(schemas: SchemaStore, tables: TableStore, answers: Answers, guard: Guard) -> APIRouter:
     """The reading routes."""
-    router = APIRouter(prefix="/v1/fields", tags=["fields"], dependencies=[Depends(guard.require(Role.READER))])
+    router = APIRouter(
+        prefix="/v1/fields", tags=["fields"], dependencies=[Depends(guard.require(Role.READER, "schema"))]
+    )
+
+    async def answered(schema: str, name: str, accept: str | None, known: str | None) -> Response:
+        media = choose(accept)
+        pointer = answers.held_pointer(schema, name)
+        if pointer is None:
+            pointer = await to_thread.run_sync(answers.pointer, schema, name)
+        headers = {"ETag": f'"{pointer.version}"', "Vary": "Accept", "Cache-Control": "no-cache"}
+        if _matches(known, pointer.version):
+            return Response(status_code=304, headers=headers)
+        content = answers.held_content(schema, pointer, media)
+        if content is None:
+            content = await to_thread.run_sync(answers.content, schema, pointer, media)
+        return Response(content, media_type=media, headers=headers)
 
     @router.get("/{schema}", summary="The current field table", response_class=Response, responses=_TABLE)
-    def current(name: SchemaPath, accept: Accept = None, if_none_match: IfNoneMatch = None) -> Response:
-        return table(name, CURRENT, accept, if_none_match)
+    async def current(name: SchemaPath, accept: Accept = None, if_none_match: IfNoneMatch = None) -> Response:
+        return await answered(name, CURRENT, accept, if_none_match)
 
     @router.get("/{schema}/versions", summary="The field tables of a schema", responses=documented(401, 403, 404))
     def versions(name: SchemaPath) -> VersionList:
@@ -120,39 +137,28 @@ def field_router(schemas: SchemaStore, tables: TableStore, guard: Guard) -> APIR
         return VersionList(versions=[_view(info) for info in found])
 
     @router.get("/{schema}/versions/{version}", summary="One field table", response_class=Response, responses=_TABLE)
-    def table(
+    async def table(
         name: SchemaPath, version: VersionPath, accept: Accept = None, if_none_match: IfNoneMatch = None
     ) -> Response:
-        media = choose(accept)
-        info = _found(schemas, tables, name, version)
-        headers = {"ETag": f'"{info.version}"', "Vary": "Accept", "Cache-Control": "no-cache"}
-        if _matches(if_none_match, info.version):
-            return Response(status_code=304, headers=headers)
-        return Response(WRITERS[media](tables.read(info), name), media_type=media, headers=headers)
+        return await answered(name, version, accept, if_none_match)
 
-    @router.get("/{schema}/similarity", summary="How alike the fields are", responses=documented(401, 403, 404, 500))
+    @router.get(
+        "/{schema}/similarity", summary="How alike the fields are", responses=documented(401, 403, 404, 500, 503)
+    )
     def similarity(
         name: SchemaPath,
         version: Annotated[str, Query(description="A version or an alias.")] = CURRENT,
     ) -> SimilarityView:
-        info = _found(schemas, tables, name, version)
-        content = tables.read(info).table
+        pointer = answers.pointer(name, version)
+        content = tables.contents.read(pointer.version, pointer.file_digest).table
         return SimilarityView(
             schema_name=name,
-            version=info.version,
+            version=pointer.version,
             fields=list(content.fields),
             similarity=content.similarity().tolist(),
         )
 
     return router
-
-
-def _found(schemas: SchemaStore, tables: TableStore, schema: str, version: str) -> TableInfo:
-    try:
-        return tables.info(schema, version)
-    except NotFoundError:
-        schemas.get(schema)  # says so where it is the schema that is missing
-        raise
 
 
 def _matches(header: str | None, version: str) -> bool:
@@ -176,4 +182,5 @@ def _view(info: TableInfo) -> VersionView:
         metrics=info.metrics,
         created_at=iso(info.created_at) or "",
         aliases=list(info.aliases),
+        extended=list(info.extended),
     )

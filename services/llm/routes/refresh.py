@@ -17,6 +17,7 @@ from services.shared.job import Job
 from services.shared.job_routes import Accepted, JobRef
 from services.shared.jobs import JobStore
 from services.shared.problems import documented
+from services.shared.traces import traceparent
 
 IdempotencyKey = Annotated[
     str | None,
@@ -55,11 +56,11 @@ def refresh_router(
             "200: this recipe (schema, samples, model, options) has made a table before; `current` points at it."
         ),
         status_code=202,
-        dependencies=[Depends(guard.require(Role.TRAINER))],
+        dependencies=[Depends(guard.require(Role.TRAINER, "schema"))],
         response_model=Accepted,
         responses={
             200: {"model": Refreshed, "description": "The table exists."},
-            **documented(400, 401, 403, 404, 409, 413, 415, 422),
+            **documented(400, 401, 403, 404, 409, 413, 415, 422, 429),
         },
     )
     def refresh(name: SchemaPath, body: RefreshRequest, idempotency_key: IdempotencyKey = None) -> JSONResponse:
@@ -73,7 +74,8 @@ def refresh_router(
         if table is not None:
             tables.move(name, CURRENT, table.version)
             return JSONResponse(result_of(table, reused=True))
-        return _accepted(jobs.submit(KIND, content, idempotency_key, active_key=payload.key))
+        job = jobs.submit(KIND, content, idempotency_key, active_key=payload.key, lane=name, traceparent=traceparent())
+        return _accepted(job)
 
     return router
 

@@ -2,14 +2,18 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Response
+from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from llactr_core.schema import MAX_FIELDS, Schema
 from llactr_core.schema import Field as SchemaField
+from services.llm.extension import submit_extension
 from services.llm.schema_store import Registered, SchemaStore
-from services.shared.auth import Guard, Role
+from services.llm.store import TableStore
+from services.shared.auth import Guard, Role, caller_of
 from services.shared.job import iso
+from services.shared.job_routes import JobRef
+from services.shared.jobs import JobStore
 from services.shared.problems import documented
 
 EXAMPLE: dict[str, JsonValue] = {
@@ -41,6 +45,9 @@ class SchemaView(BaseModel):
     fields: tuple[SchemaField, ...]
     number: int = Field(description="Counts what the name has stood for, from 1.")
     registered_at: str
+    extension: JobRef | None = Field(
+        default=None, description="The job that adds fields which the current table lacks; its model is not tuned anew."
+    )
 
 
 class SchemaList(BaseModel):
@@ -49,7 +56,7 @@ class SchemaList(BaseModel):
     schemas: list[SchemaView]
 
 
-def schema_router(schemas: SchemaStore, guard: Guard) -> APIRouter:
+def schema_router(schemas: SchemaStore, tables: TableStore, jobs: JobStore, guard: Guard) -> APIRouter:
     """The routes."""
     router = APIRouter(prefix="/v1/schemas", tags=["schemas"])
     reader, trainer = Depends(guard.require(Role.READER)), Depends(guard.require(Role.TRAINER))
@@ -57,37 +64,46 @@ def schema_router(schemas: SchemaStore, guard: Guard) -> APIRouter:
     @router.post(
         "",
         summary="Register a schema",
-        description="201: a new schema, or a new version of its name. 200: it is registered like this already.",
+        description=(
+            "201: a new schema, or a new version of its name. 200: it is registered like this already. Where the "
+            "current table lacks fields of the schema, `extension` is the job that embeds them by the table's model."
+        ),
         status_code=201,
         dependencies=[trainer],
         responses={
             200: {"model": SchemaView, "description": "Equal."},
-            **documented(400, 401, 403, 409, 413, 415, 422),
+            **documented(400, 401, 403, 409, 413, 415, 422, 429),
         },
     )
-    def register(body: SchemaBody, response: Response) -> SchemaView:
+    def register(body: SchemaBody, request: Request, response: Response) -> SchemaView:
+        guard.allow(request, body.name)
         schema = Schema.parse(body.model_dump(mode="json"))
         registered, is_new = schemas.register(schema)
         response.status_code = 201 if is_new else 200
         response.headers["Location"] = f"/v1/schemas/{schema.name}"
-        return _view(registered)
+        extension = submit_extension(schema, tables, jobs)
+        return _view(registered, JobRef(id=extension.id, state=extension.state.value) if extension else None)
 
     @router.get("", summary="The schemas", dependencies=[reader], responses=documented(401, 403))
-    def all_schemas() -> SchemaList:
-        return SchemaList(schemas=[_view(one) for one in schemas.list()])
+    def all_schemas(request: Request) -> SchemaList:
+        caller = caller_of(request)
+        return SchemaList(schemas=[_view(one) for one in schemas.list() if caller.sees(one.schema.name)])
 
-    @router.get("/{schema}", summary="One schema", dependencies=[reader], responses=documented(401, 403, 404))
+    own = Depends(guard.require(Role.READER, "schema"))
+
+    @router.get("/{schema}", summary="One schema", dependencies=[own], responses=documented(401, 403, 404))
     def one(name: SchemaPath) -> SchemaView:
         return _view(schemas.get(name))
 
     return router
 
 
-def _view(registered: Registered) -> SchemaView:
+def _view(registered: Registered, extension: JobRef | None = None) -> SchemaView:
     return SchemaView(
         name=registered.schema.name,
         fingerprint=registered.fingerprint,
         fields=registered.schema.fields,
         number=registered.number,
         registered_at=iso(registered.registered_at) or "",
+        extension=extension,
     )

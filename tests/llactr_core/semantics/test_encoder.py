@@ -9,6 +9,8 @@ from safetensors.torch import load_file, save_file
 
 from llactr_core.errors import ArtifactError, OptionError
 from llactr_core.semantics.encoder import TextEncoder, buckets, choose_device, has_bfloat16, pool
+from llactr_core.semantics.options import SsftOptions
+from llactr_core.semantics.tuning.adapter import add_adapter, lora_parameters
 
 TEXTS = ["user id", "a much longer description of a field than the others have", "x", "price in euro", "x"]
 
@@ -79,6 +81,42 @@ def test_answer_log_probs_equal_a_token_by_token_reading(tiny_llama: Path):
             logits = encoder.model(torch.tensor([prompt + answer])).logits[0]
             steps = [logits[len(prompt) + i - 1].log_softmax(-1)[token].item() for i, token in enumerate(answer)]
             assert value.item() == pytest.approx(sum(steps), abs=1e-4)
+
+
+@pytest.mark.parametrize("bfloat16", [False, True])
+@pytest.mark.parametrize("model", ["tiny-llama", "all-MiniLM-L6-v2"])
+def test_recomputed_activations_give_the_same_gradients_from_less_memory(tiny_llama: Path, model: str, bfloat16: bool):
+    gradients, kept = [], []
+    for again in (False, True):
+        encoder = TextEncoder.load(str(tiny_llama) if model == "tiny-llama" else model, device="cpu")
+        add_adapter(encoder, SsftOptions(rank=4))
+        encoder.bfloat16 = bfloat16
+        if again:
+            assert encoder.recompute_activations()
+        sizes: list[int] = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t, to=sizes: (to.append(t.numel()), t)[1], lambda t: t):
+            loss = encoder.forward(encoder.tokenize(TEXTS))[:, 0].sum()
+        loss.backward()
+        kept.append(sum(sizes))
+        gradients.append({name: value.grad for name, value in lora_parameters(encoder.model).items()})
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-6, atol=1e-6)
+    assert max(value.abs().max() for value in gradients[0].values()) > 1e-4
+    assert kept[1] < kept[0] / 3
+
+
+def test_a_model_whose_layers_are_unknown_says_so(tiny_llama: Path):
+    encoder = TextEncoder.load(str(tiny_llama), device="cpu")
+    encoder.model.model.layers = torch.nn.ModuleList()
+    assert not encoder.recompute_activations()
+
+
+def test_weights_in_bfloat16_take_half_the_memory_and_give_nearly_the_same_vectors(tiny_llama: Path):
+    full, half = (TextEncoder.load(str(tiny_llama), device="cpu", weights=t) for t in (torch.float32, torch.bfloat16))
+    size, halved = (sum(p.numel() * p.element_size() for p in e.model.parameters()) for e in (full, half))
+    assert halved == size / 2
+    found = half.embed(TEXTS)
+    assert found.dtype == np.float32
+    assert (found * full.embed(TEXTS)).sum(1).min() > 0.999
 
 
 def test_an_encoder_has_no_answers(minilm: TextEncoder):

@@ -29,3 +29,11 @@ def test_values_out_of_range_are_named(name: str, value: object):
 def test_options_are_frozen():
     with pytest.raises(ValidationError, match="frozen"):
         SsftOptions().epochs = 3
+
+
+def test_options_that_contradict_each_other_are_refused():
+    with pytest.raises(OptionError, match="at most 4 processes can share it") as caught:
+        SsftOptions.parse({"batch_size": 4, "processes": 5})
+    assert caught.value.field == "processes"
+    with pytest.raises(OptionError, match="each module's name once"):
+        SsftOptions.parse({"targets": ["q_proj", "q_proj"]})

@@ -1,6 +1,8 @@
 import random
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
+import psutil
 import pyarrow as pa
 import pytest
 
@@ -29,6 +31,20 @@ def test_the_sample_is_spread_over_the_values():
     rows = [(i, "t") for i in range(10_000)]
     drawn = [int(value) for value in draw_samples(SCHEMA, _batches(rows, 1000), 400, seed=0)["id"]]
     assert abs(sum(drawn) / 400 - 5000) < 600  # 4 standard errors of a uniform mean
+
+
+def test_a_million_rows_are_read_in_the_memory_of_a_few_batches():
+    process, held = psutil.Process(), []
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for first in range(0, 1_000_000, 10_000):
+            held.append(process.memory_info().rss)
+            yield pa.record_batch({"id": pa.array(range(first, first + 10_000)), "tags": ["a|b"] * 10_000})
+
+    drawn = draw_samples(SCHEMA, batches(), 200, 0)
+    assert {name: len(values) for name, values in drawn.items()} == {"id": 200, "tags": 2}
+    # After ten batches all is warm; the remaining 900,000 values as text would take more than 50 MB.
+    assert max(held[10:]) - held[10] < 20e6
 
 
 def test_few_values_are_all_taken_and_lists_are_taken_apart():

@@ -98,7 +98,7 @@ def test_training_is_a_job_and_an_idempotency_key_makes_one_of_two_calls(
     [
         ({"dataset": "/etc/passwd"}, 403, "allowed folders"),
         ({"dataset": "nowhere.parquet"}, 404, "nowhere"),
-        ({"dataset": "s3://bucket/data"}, 422, "not local"),
+        ({"dataset": "s3://bucket/data"}, 403, "allowed folders"),
         ({"label": None}, 422, "label"),
         ({"label": "click", "schema": {"name": "x", "fields": []}}, 422, "fields"),
         ({"label": "a", "schema": {"name": "x", "label": "b", "fields": [{"name": "c"}]}}, 422, "give one"),
@@ -179,6 +179,8 @@ CALLS = [
     ("GET", "/v1/admin/keys", Role.ADMIN),
     ("POST", "/v1/admin/keys", Role.ADMIN),
     ("DELETE", "/v1/admin/keys/7", Role.ADMIN),
+    ("GET", "/v1/admin/audit", Role.ADMIN),
+    ("GET", "/metrics", Role.READER),
 ]
 
 
@@ -198,6 +200,32 @@ def test_who_may_call_what(
             assert status == 403
         else:
             assert status not in (401, 403)
+
+
+def test_a_key_limited_to_a_model_does_nothing_with_another(
+    scoring: Any, storage: Storage, settings: CtrSettings, dataset: Path
+) -> None:
+    keys = KeyStore(storage, settings.key_file)
+    job = JobStore(storage).submit("train", {}, lane="tiny")
+    calls = [
+        ("POST", "/v1/score", {"rows": [{}]}),
+        ("POST", "/v1/score?model=tiny@champion", {"rows": [{}]}),
+        ("GET", "/v1/models/tiny/versions", None),
+        ("GET", "/v1/models/tiny/versions/champion", None),
+        ("POST", "/v1/admin/models/tiny/train", {"dataset": str(dataset), "label": "click"}),
+        ("POST", "/v1/admin/refresh", {}),
+        ("GET", f"/v1/jobs/{job.id}", None),
+        ("DELETE", f"/v1/jobs/{job.id}", None),
+    ]
+    for scope, answers in (("other", {403}), ("tiny", {200, 202, 409})):  # 409: a champion without semantics
+        _, key = keys.create(scope, Role.TRAINER, [scope])
+        headers = {"Authorization": f"Bearer {key}"}
+        for method, path, body in calls:
+            answer = scoring.client.request(method, path, headers=headers, json=body)
+            assert answer.status_code in answers, (scope, path, answer.text)
+        models = scoring.client.get("/v1/models", headers=headers).json()["models"]
+        jobs = scoring.client.get("/v1/jobs", headers=headers).json()["jobs"]
+        assert (len(models), len(jobs)) == ((1, 2) if scope == "tiny" else (0, 0))
 
 
 def test_every_route_is_in_the_table_above(service: Any) -> None:

@@ -1,6 +1,7 @@
 """The registry: versions are immutable, aliases move atomically, champion leaves a trail."""
 
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,6 +10,14 @@ from sqlalchemy import inspect
 from llactr_core.errors import ConflictError, NotFoundError
 from services.ctr.registry import Registry, require_semantics
 from services.shared.storage import Base, Storage, migrate
+
+
+@pytest.fixture
+def storage(database_url: str) -> Iterator[Storage]:
+    opened = Storage(database_url)
+    migrate(opened, "services.ctr")
+    yield opened
+    opened.close()
 
 
 def test_a_version_keeps_its_first_lineage_and_metrics(registry: Registry, tiny: Any) -> None:

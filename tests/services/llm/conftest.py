@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from services.llm.api import build_app
 from services.llm.settings import LlmSettings
 from services.shared.auth import ensure_admin_key
+from services.shared.storage import Storage, migrate
 
 ROOT = Path(__file__).parents[3]
 FIELDS = [
@@ -97,11 +98,13 @@ def free_port() -> int:
 
 @dataclass
 class House:
-    """The processes of one home, and a way to talk to the API."""
+    """The processes of one home, and a way to talk to the API. Without a URL the database is a file of the home."""
 
     home: Path
     model: Path
     data: Path
+    database_url: str | None = None
+    redis_url: str | None = None
     port: int = field(default_factory=free_port)
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
@@ -111,7 +114,12 @@ class House:
         self.anyone = httpx2.Client(base_url=self.url, timeout=30)
         self.admin = httpx2.Client(base_url=self.url, timeout=30, headers={"Authorization": f"Bearer {self.key}"})
 
+    def neighbour(self) -> "House":
+        """A second house on the same home, database and Redis: its API listens on a port of its own."""
+        return replace(self, port=free_port(), processes=[])
+
     def environment(self) -> dict[str, str]:
+        urls = {"LLACTR_LLM_DATABASE_URL": self.database_url, "LLACTR_LLM_REDIS_URL": self.redis_url}
         return {
             **os.environ,
             "LLACTR_HOME": str(self.home),
@@ -121,6 +129,7 @@ class House:
             "LLACTR_LLM_LEASE_S": "2",
             "LLACTR_LLM_POLL_S": "0.05",
             "OMP_NUM_THREADS": "1",
+            **{name: url for name, url in urls.items() if url is not None},
         }
 
     def start(self, process: str) -> subprocess.Popen[bytes]:
@@ -193,18 +202,27 @@ def _wait_for() -> Callable[[Callable[[], bool], float, str], None]:
     return wait_for
 
 
+@pytest.fixture(scope="session", name="free_port")
+def _free_port() -> Callable[[], int]:
+    return free_port
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
 
 
 @pytest.fixture(scope="session")
-def new_house(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], House]]:
-    """Makes houses in which nothing runs yet; what was started in them ends with the session."""
+def new_house(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., House]]:
+    """Makes houses in which nothing runs yet, or one beside another; what was started in them ends with the session."""
     houses: list[House] = []
 
-    def make() -> House:
-        houses.append(House(tmp_path_factory.mktemp("llm-home"), tiny_model, tmp_path_factory.mktemp("data")))
+    def make(database_url: str | None = None, redis_url: str | None = None, *, beside: House | None = None) -> House:
+        if beside is not None:
+            houses.append(beside.neighbour())
+            return houses[-1]
+        home, data = tmp_path_factory.mktemp("llm-home"), tmp_path_factory.mktemp("data")
+        houses.append(House(home, tiny_model, data, database_url, redis_url))
         return houses[-1]
 
     yield make
@@ -225,6 +243,15 @@ def house(new_house: Callable[[], House]) -> House:
 @pytest.fixture
 def settings(tmp_path: Path, tiny_model: Path) -> LlmSettings:
     return LlmSettings(home=tmp_path, model=str(tiny_model), data_roots=[tmp_path / "data"])
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def storage(request: pytest.FixtureRequest, settings: LlmSettings) -> Iterator[Storage]:
+    """A migrated database, once on SQLite and once on PostgreSQL."""
+    opened = Storage(request.getfixturevalue("postgres_url") if request.param == "postgresql" else settings.storage_url)
+    migrate(opened, "services.llm")
+    yield opened
+    opened.close()
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy.exc import OperationalError
 from starlette.testclient import TestClient
 
+from llactr_core.errors import UnavailableError
 from services.llm.api import build_app
 from services.llm.settings import LlmSettings
 from services.shared.storage import Storage
@@ -43,7 +43,7 @@ def test_the_packaged_model_is_ready_and_verified(settings: LlmSettings) -> None
 
 def test_not_ready_without_storage(app: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     def gone(_: Storage) -> None:
-        raise OperationalError("SELECT 1", {}, Exception("unable to open database file"))
+        raise UnavailableError("the storage does not answer")
 
     monkeypatch.setattr(Storage, "ping", gone)
     answer = app.get("/readyz")

@@ -2,6 +2,9 @@
 
 import base64
 import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,6 +41,34 @@ def test_one_text_or_several_floats_or_base64(house: Any) -> None:
     assert unpacked.tobytes() == several.tobytes()
 
 
+def test_the_one_number_of_dimensions_may_be_named(house: Any) -> None:
+    np.testing.assert_array_equal(vectors(house, input=TEXTS, dimensions=32), vectors(house, input=TEXTS))
+    problem = embed(house, input=TEXTS, dimensions=16).json()
+    assert problem["field"] == "dimensions"
+    assert "have 32" in problem["detail"]
+
+
+def test_after_a_restart_known_texts_need_no_language_model(new_house: Callable[[], Any]) -> None:
+    house = new_house()
+    before = house.start("api")
+    house.until_ready()
+    known = embed(house, input=TEXTS, encoding_format="base64").json()
+    assert _has_torch(before.pid)
+    before.send_signal(signal.SIGTERM)
+    assert before.wait(15) == 0
+    after = house.start("api")
+    house.until_ready()
+    assert embed(house, input=TEXTS, encoding_format="base64").json() == known
+    assert not _has_torch(after.pid)
+    shown = house.admin.get("/metrics").text
+    assert 'llactr_embedding_texts_total{source="sql"} 3.0' in shown
+    assert 'llactr_embedding_texts_total{source="computed"}' not in shown.replace('"computed"} 0.0', "")
+
+
+def _has_torch(process: int) -> bool:
+    return "libtorch" in Path(f"/proc/{process}/maps").read_text(encoding="utf-8")
+
+
 def test_a_version_embeds_with_its_own_adapter(house: Any) -> None:
     samples = {"user_gender": ["F", "M"], "zip": ["1", "2", "3"], "movie_genre": ["War"]}
     ssft = {"epochs": 2, "batch_size": 4, "learning_rate": 0.05, "held_out": 0.0}
@@ -51,6 +82,8 @@ def test_a_version_embeds_with_its_own_adapter(house: Any) -> None:
         np.testing.assert_allclose(vectors(house, input=texts, version=version), expected, atol=1e-5)
     assert np.abs(vectors(house, input=TEXTS, version=tuned) - base).max() > 1e-3
     assert np.abs(vectors(house, input=TEXTS, version="embedded@current") - base).max() == 0
+    by_schema = vectors(house, input=TEXTS, version=f"embedded@{tuned}")
+    np.testing.assert_array_equal(by_schema, vectors(house, input=TEXTS, version=tuned))
     np.testing.assert_array_equal(vectors(house, input=TEXTS), base)
 
 
@@ -68,6 +101,7 @@ def test_a_version_embeds_with_its_own_adapter(house: Any) -> None:
         ({"input": "a", "version": "0" * 64}, 404, None),
         ({"input": "a", "version": "none@current"}, 404, None),
         ({"input": "a", "dimensions": 3}, 422, None),
+        ({"input": "a", "dimensions": "many"}, 422, None),
     ],
 )
 def test_bad_requests(house: Any, body: dict[str, Any], status: int, row: int | None) -> None:

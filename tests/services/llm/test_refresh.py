@@ -6,6 +6,11 @@ import threading
 from typing import Any
 
 import pytest
+from starlette.testclient import TestClient
+
+from services.llm.api import build_app
+from services.llm.settings import LlmSettings
+from services.shared.keys import ensure_admin_key
 
 MANY = {"user_gender": ["F", "M"], "movie_genre": ["Comedy", "Drama", "Noir", "War"], "zip": ["94110", "10001", "7"]}
 TINY = {"epochs": 1, "batch_size": 4, "rank": 2, "alpha": 4}
@@ -178,7 +183,7 @@ def test_bad_requests_are_refused_before_any_job(
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-@pytest.mark.parametrize(("dataset", "status"), [("/etc/passwd", 403), ("{data}/absent.csv", 404), ("s3://x/y", 422)])
+@pytest.mark.parametrize(("dataset", "status"), [("/etc/passwd", 403), ("{data}/absent.csv", 404), ("s3://x/y", 403)])
 def test_only_allowed_datasets_are_read(house: Any, dataset: str, status: int) -> None:
     house.register("bad")
     answer = house.refresh("bad", dataset=dataset.format(data=house.data))
@@ -195,3 +200,40 @@ def test_a_link_out_of_the_allowed_folder_is_refused(house: Any) -> None:
 
 def test_a_schema_must_be_registered(house: Any) -> None:
     assert house.refresh("nobody", samples=MANY).status_code == 404
+
+
+def test_too_many_and_too_long_samples_are_refused(settings: LlmSettings) -> None:
+    tight = settings.model_copy(update={"max_samples": 2, "max_text_chars": 3})
+    key = ensure_admin_key(tight.key_file)
+    with TestClient(build_app(tight), headers={"Authorization": f"Bearer {key}"}) as client:
+        client.post("/v1/schemas", json={"name": "small", "fields": [{"name": "zip"}]})
+        for samples, field in ((["1", "2", "3"], "samples.zip"), (["123", "1234"], "samples.zip.1")):
+            answer = client.post("/v1/admin/fields/small/refresh", json={"samples": {"zip": samples}})
+            assert (answer.status_code, answer.json()["field"]) == (413, field)
+        assert client.post("/v1/admin/fields/small/refresh", json={"samples": {"zip": ["123"]}}).status_code == 202
+
+
+def test_an_added_field_joins_the_table_without_a_tuning(house: Any) -> None:
+    """Registering is enough: the field is embedded by the tuned model of `current`, and the version says so."""
+    house.register("grows")
+    first = house.finished(house.refresh("grows", samples=MANY, ssft=TINY).json()["job"]["id"])["result"]["version"]
+    before = house.anyone.get("/v1/fields/grows").json()
+    added = {"name": "device", "description": "kind of device", "kind": "categorical"}
+    fields = [added, *house.anyone.get("/v1/schemas/grows").json()["fields"]]
+    answer = house.admin.post("/v1/schemas", json={"name": "grows", "fields": fields})
+    assert answer.status_code == 201
+    job = house.finished(answer.json()["extension"]["id"])
+    assert (job["kind"], job["result"]["extended"]) == ("extend", ["device"])
+
+    after = house.anyone.get("/v1/fields/grows").json()
+    assert after["fields"] == ["device", *before["fields"]]
+    assert after["vectors"][1:] == before["vectors"]
+    assert after["provenance"]["adapter_digest"] == before["provenance"]["adapter_digest"] is not None
+    newest = house.anyone.get("/v1/fields/grows/versions").json()["versions"][0]
+    assert (newest["version"], newest["extended"], newest["parent"]) == (after["version"], ["device"], first)
+    texts = {"input": ["kind of device"], "version": first}
+    vector = house.anyone.post("/v1/embeddings", json=texts).json()["data"][0]["embedding"]
+    assert vector == pytest.approx(after["vectors"][0], abs=1e-6)
+
+    again = house.admin.post("/v1/schemas", json={"name": "grows", "fields": fields})
+    assert (again.status_code, again.json()["extension"]) == (200, None)

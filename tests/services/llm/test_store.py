@@ -1,6 +1,6 @@
 """Published tables: what is damaged is refused, what is shared stays whole."""
 
-from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ from llactr_core.errors import ArtifactError, NotFoundError
 from llactr_core.semantics.table import FieldTable
 from services.llm.settings import LlmSettings
 from services.llm.store import Origin, TableStore
-from services.shared.storage import Storage, migrate
+from services.shared.storage import Storage
 
 
 @pytest.fixture
@@ -19,11 +19,8 @@ def settings(tmp_path: Path) -> LlmSettings:
 
 
 @pytest.fixture
-def store(settings: LlmSettings) -> Iterator[TableStore]:
-    storage = Storage(settings.storage_url)
-    migrate(storage, "services.llm")
-    yield TableStore(storage, settings)
-    storage.close()
+def store(storage: Storage, settings: LlmSettings) -> TableStore:
+    return TableStore(storage, settings)
 
 
 def table(seed: int = 0, metrics: dict[str, float] | None = None) -> FieldTable:
@@ -55,7 +52,8 @@ def test_two_schemas_share_a_version_and_its_file(store: TableStore) -> None:
 @pytest.mark.parametrize("damage", ["flip", "cut", "other", "gone"])
 def test_a_damaged_file_is_refused(store: TableStore, settings: LlmSettings, damage: str) -> None:
     info = store.publish(table(), origin())
-    path = settings.tables / f"{info.version}.safetensors"
+    assert store.by_recipe("s", "recipe-0") == info
+    [path] = (settings.state / "artifacts" / "tables").iterdir()
     content = path.read_bytes()
     if damage == "gone":
         path.unlink()
@@ -64,6 +62,7 @@ def test_a_damaged_file_is_refused(store: TableStore, settings: LlmSettings, dam
         path.write_bytes(changed[damage])
     with pytest.raises(ArtifactError, match=info.version[:12]):
         store.read(info)
+    assert store.by_recipe("s", "recipe-0") is None, "an equal refresh must make it again"
     assert store.read(store.publish(table(), origin())).table == table()
 
 
@@ -75,9 +74,17 @@ def test_a_damaged_adapter_is_refused(store: TableStore, settings: LlmSettings, 
     kept = store.adapter(info)
     assert kept is not None
     assert (kept / "weights").read_bytes() == b"abc"
+    assert kept.name == info.adapter_digest
     (kept / "weights").write_bytes(b"abd")
+    again = store.adapter(info)
+    assert again is not None
+    assert (again / "weights").read_bytes() == b"abc", "a damaged copy is fetched anew"
+    [stored] = (settings.state / "artifacts" / "adapters").iterdir()
+    (stored / "weights").write_bytes(b"abd")
+    (again / "weights").write_bytes(b"abd")
     with pytest.raises(ArtifactError, match="adapter"):
         store.adapter(info)
+    assert store.by_recipe("s", "recipe-0") is None, "an equal refresh must make it again"
 
 
 def test_tables_in_memory_are_few_and_read_once(store: TableStore, settings: LlmSettings) -> None:
@@ -100,6 +107,21 @@ def test_current_keeps_what_it_left(store: TableStore) -> None:
     with pytest.raises(NotFoundError):
         store.move("other", "current", one.version)
     assert store.info("s").version == one.version
+
+
+def test_no_move_is_lost_when_many_move_at_once(store: TableStore) -> None:
+    """Whatever the order: `previous` is what `current` was before the last move, so the two always differ."""
+    versions = [store.publish(table(seed), origin()).version for seed in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        befores = list(pool.map(lambda version: store.move("s", "current", version)[1], versions * 5))
+    ends = {store.info("s", alias).version for alias in ("current", "previous")}
+    assert len(ends) == 2
+    # Each move leaves one version and enters another: what was entered and not left again is where it ends.
+    moves = [(before, after) for before, after in zip(befores, versions * 5, strict=True) if before != after]
+    entered = [after for _, after in moves] + [versions[3]]
+    for before, _ in moves:
+        entered.remove(str(before))
+    assert entered == [store.info("s").version]
 
 
 def test_metrics_that_are_no_numbers_are_null(store: TableStore) -> None:

@@ -8,7 +8,7 @@ import pytest
 from services.shared.auth import ensure_admin_key
 from services.shared.jobs import JobStore
 from services.shared.settings import ServiceSettings
-from services.shared.storage import Base, Storage
+from services.shared.storage import Storage, migrate
 
 
 @pytest.fixture
@@ -18,10 +18,10 @@ def settings(tmp_path: Path) -> ServiceSettings:
 
 
 @pytest.fixture
-def storage(settings: ServiceSettings) -> Iterator[Storage]:
-    opened = Storage(settings.storage_url)
-    tables = [Base.metadata.tables[name] for name in ("jobs", "api_keys")]
-    Base.metadata.create_all(opened.engine, tables=tables)
+def storage(database_url: str) -> Iterator[Storage]:
+    """A migrated database, once on SQLite and once on PostgreSQL."""
+    opened = Storage(database_url)
+    migrate(opened, "services.llm")
     yield opened
     opened.close()
 

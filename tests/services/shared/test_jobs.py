@@ -3,10 +3,11 @@ import time
 from collections import Counter
 
 import pytest
+from sqlalchemy import insert, update
 
-from llactr_core.errors import ConflictError, NotFoundError, OptionError, RowError
+from llactr_core.errors import ConflictError, NotFoundError, OptionError, RateError, RowError
 from llactr_core.progress import Progress
-from services.shared.job import State
+from services.shared.job import JobRow, State
 from services.shared.jobs import JobStore
 from services.shared.storage import Storage
 
@@ -114,14 +115,14 @@ def test_a_silent_workers_job_is_taken_over_and_its_late_words_do_not_count(stor
     assert store.get(first.id).result == {"ok": True}
 
 
-def test_renewing_keeps_a_job(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_renewing_keeps_a_job(store: JobStore) -> None:
     store.submit("train", {})
     job = store.claim("w", 60)
     assert job is not None
     assert store.renew(job.id, job.owner or "", 600)
-    later(monkeypatch, 300)
+    later(store, 300)
     assert store.claim("v", 10) is None
-    later(monkeypatch, 300)
+    later(store, 300)
     assert store.claim("v", 10) is not None
 
 
@@ -137,7 +138,7 @@ def test_a_job_that_takes_its_workers_down_is_given_up(storage: Storage) -> None
     assert "2 attempts" in ended.error["detail"]
 
 
-def test_a_release_is_no_attempt_and_may_delay(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_release_is_no_attempt_and_may_delay(store: JobStore) -> None:
     store.submit("train", {})
     job = store.claim("w", 10)
     assert job is not None
@@ -145,7 +146,7 @@ def test_a_release_is_no_attempt_and_may_delay(store: JobStore, monkeypatch: pyt
     waiting = store.get(job.id)
     assert (waiting.state, waiting.stage, waiting.attempts, waiting.waits) == (State.QUEUED, "waiting: x", 0, 1)
     assert store.claim("w", 10) is None
-    later(monkeypatch, 61)
+    later(store, 61)
     assert store.claim("w", 10) is not None
 
 
@@ -160,6 +161,21 @@ def test_cancelling_a_waiting_job_is_immediate_a_running_one_is_asked(store: Job
     assert store.holds(running.id, job.owner or "") == (True, True)
     assert store.cancelled(running.id, owner=job.owner)
     assert store.get(running.id).state is State.CANCELLED
+
+
+def test_a_job_is_claimed_or_cancelled_never_both(storage: Storage) -> None:
+    store = JobStore(storage)
+    ids = [store.submit("train", {"n": n}).id for n in range(30)]
+    claimed: list[str] = []
+
+    def claim_all() -> None:
+        while (job := store.claim("w", 600)) is not None:
+            claimed.append(job.id)
+
+    _together([claim_all, lambda: [store.cancel(job_id) for job_id in ids]])
+    states = {job_id: store.get(job_id).state for job_id in ids}
+    assert {states[job_id] for job_id in claimed} <= {State.RUNNING}
+    assert {states[job_id] for job_id in set(ids) - set(claimed)} <= {State.CANCELLED}
 
 
 def test_a_cancelled_job_whose_worker_is_gone_is_not_resumed(store: JobStore) -> None:
@@ -207,14 +223,79 @@ def test_listing_and_peeking_leave_payloads_alone(store: JobStore) -> None:
     assert claimed.payload == {"n": 1}
 
 
+def test_lanes_take_turns(store: JobStore) -> None:
+    for n in range(3):
+        store.submit("train", {"n": n}, lane="crowded")
+    store.submit("train", {"n": 3}, lane="quiet")
+    store.submit("train", {"n": 4}, lane="quiet")
+    store.submit("train", {"n": 5})
+    claimed = [store.claim("w", 10) for _ in range(6)]
+    assert [(job.lane, job.payload["n"]) for job in claimed if job] == [
+        *(("crowded", 0), ("quiet", 3), ("", 5)),
+        *(("crowded", 1), ("quiet", 4), ("crowded", 2)),
+    ]
+
+
+def test_the_last_start_of_a_lane_counts_although_its_job_ended(store: JobStore) -> None:
+    ended = store.submit("train", {}, lane="a")
+    assert store.claim("w", 10) is not None
+    store.succeed(ended.id, {})
+    store.submit("train", {"n": 1}, lane="a")
+    store.submit("train", {"n": 2}, lane="b")
+    first = store.claim("w", 10)
+    assert first is not None
+    assert first.lane == "b"
+
+
+def test_a_job_keeps_the_trace_it_was_submitted_under(store: JobStore) -> None:
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    store.submit("train", {}, traceparent=trace)
+    claimed = store.claim("w", 10)
+    assert claimed is not None
+    assert claimed.traceparent == trace
+    assert "trace" not in str(claimed.public())
+
+
+def test_a_full_queue_refuses_what_it_does_not_know(storage: Storage) -> None:
+    store = JobStore(storage, max_queued=2)
+    first = store.submit("train", {"n": 1}, "key", active_key="active")
+    store.submit("train", {"n": 2})
+    with pytest.raises(RateError, match="2 jobs wait already"):
+        store.submit("train", {"n": 3})
+    assert store.submit("train", {"n": 1}, "key").id == first.id
+    assert store.submit("train", {"n": 1}, active_key="active").id == first.id
+    assert store.claim("w", 10) is not None
+    assert store.submit("train", {"n": 3}).state is State.QUEUED
+
+
+def test_claiming_from_a_long_queue_is_quick(storage: Storage) -> None:
+    with storage.session() as session:
+        session.execute(
+            insert(JobRow),
+            [
+                {"id": f"{n:032}", "kind": "train", "lane": f"lane {n % 50}", "payload": {}, "payload_digest": ""}
+                | {"created_at": float(n), "updated_at": float(n)}
+                | ({"state": "succeeded", "started_at": float(n)} if n < 3000 else {})
+                for n in range(4000)
+            ],
+        )
+    store = JobStore(storage)
+    begin = time.perf_counter()
+    claimed = [store.claim("w", 60) for _ in range(20)]
+    assert time.perf_counter() - begin < 4
+    assert len({job.lane for job in claimed if job}) == 20
+
+
 def test_recent_is_newest_first(store: JobStore) -> None:
     ids = [store.submit("train", {"n": n}).id for n in range(3)]
     assert [job.id for job in store.recent(2)] == ids[:0:-1]
 
 
-def later(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    now = time.time
-    monkeypatch.setattr(time, "time", lambda: now() + seconds)
+def later(store: JobStore, seconds: float) -> None:
+    """Let time pass for every lease and every delay."""
+    times = {"lease_until": JobRow.lease_until - seconds, "not_before": JobRow.not_before - seconds}
+    with store.storage.session() as session:
+        session.execute(update(JobRow).values(times))
 
 
 def _together(calls: list[object]) -> None:

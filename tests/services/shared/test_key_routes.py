@@ -6,6 +6,7 @@ from starlette.testclient import TestClient
 from services.shared.app import create_app
 from services.shared.auth import Guard, ensure_admin_key
 from services.shared.key_routes import key_router
+from services.shared.keys import digest_of
 from services.shared.settings import ServiceSettings
 from services.shared.storage import Storage
 
@@ -29,8 +30,28 @@ def test_a_key_is_made_shown_once_used_and_revoked(client: TestClient) -> None:
     assert client.delete("/v1/admin/keys/none").status_code == 404
 
 
-@pytest.mark.parametrize("body", [{"name": "", "role": "admin"}, {"name": "x", "role": "king"}, {"name": "x"}])
-def test_bad_keys(client: TestClient, body: dict[str, str]) -> None:
+def test_a_key_that_its_maker_keeps_is_never_sent(client: TestClient) -> None:
+    body = {"name": "ci", "role": "trainer", "scopes": ["movies"], "digest": digest_of("mine")}
+    made = client.post("/v1/admin/keys", json=body)
+    assert (made.status_code, made.json()["key"], made.json()["scopes"]) == (201, None, ["movies"])
+    assert client.post("/v1/admin/keys", json=body).json()["id"] == made.json()["id"]
+    assert client.post("/v1/admin/keys", json={**body, "scopes": None}).status_code == 409
+    assert client.get("/v1/admin/keys", headers={"Authorization": "Bearer mine"}).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"name": "", "role": "admin"},
+        {"name": "x", "role": "king"},
+        {"name": "x"},
+        {"name": "x", "role": "admin", "scopes": ["movies"]},
+        {"name": "x\x00", "role": "reader"},
+        {"name": "x", "role": "reader", "scopes": []},
+        {"name": "x", "role": "reader", "digest": "short"},
+    ],
+)
+def test_bad_keys(client: TestClient, body: dict[str, object]) -> None:
     assert client.post("/v1/admin/keys", json=body).status_code == 422
 
 

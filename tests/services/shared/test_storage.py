@@ -1,27 +1,34 @@
 import sqlite3
+import time
 from pathlib import Path
 
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
-from sqlalchemy import inspect, text, update
-from sqlalchemy.dialects import postgresql
-from sqlalchemy.schema import CreateTable
+from fastapi import APIRouter
+from servers import Postgres
+from sqlalchemy import select, text, update
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.testclient import TestClient
 
-import services.llm.tables  # noqa: F401 - its tables are what the migrations are compared with
-from llactr_core.errors import OptionError
+from llactr_core.errors import OptionError, UnavailableError
+from services.shared import storage as storage_module
+from services.shared.app import create_app
+from services.shared.clock import DatabaseTime, time_of
 from services.shared.job import JobRow
 from services.shared.jobs import JobStore
-from services.shared.storage import Base, Storage, migrate
+from services.shared.settings import ServiceSettings
+from services.shared.storage import Storage, migrate
 
 
-def test_sqlite_is_durable_and_lets_readers_read(storage: Storage) -> None:
+def test_sqlite_is_durable_and_lets_readers_read(settings: ServiceSettings) -> None:
+    storage = Storage(settings.storage_url)
+    migrate(storage, "services.llm")
     with storage.reading() as session:
         modes = [session.scalar(text(f"PRAGMA {name}")) for name in ("journal_mode", "synchronous", "foreign_keys")]
     assert modes == ["wal", 2, 1]
     with storage.session() as writing, storage.reading() as reading:
         writing.execute(text("SELECT 1"))
         assert reading.scalar(text("SELECT count(*) FROM jobs")) == 0
+    storage.close()
 
 
 def test_an_exception_rolls_back(storage: Storage, store: JobStore) -> None:
@@ -35,22 +42,6 @@ def test_an_exception_rolls_back(storage: Storage, store: JobStore) -> None:
     with pytest.raises(RuntimeError, match="middle"):
         break_off()
     assert store.get(job.id).stage == "queued"
-
-
-def test_migrations_make_the_declared_tables_and_run_twice(tmp_path: Path) -> None:
-    storage = Storage(f"sqlite:///{tmp_path / 'deep' / 'x.db'}")
-    for _ in range(2):
-        migrate(storage, "services.llm")
-    declared = {name for name in Base.metadata.tables if name.startswith("llm_") or name in ("jobs", "api_keys")}
-    assert declared | {"alembic_version"} == set(inspect(storage.engine).get_table_names())
-    with storage.engine.connect() as connection:
-        context = MigrationContext.configure(connection)
-        differences = [
-            one for one in compare_metadata(context, Base.metadata) if "ctr" not in str(one) and one[0] != "add_table"
-        ]
-        named = [one for one in differences if getattr(one[1], "name", "") in declared]
-    storage.close()
-    assert named == []
 
 
 def test_a_failed_migration_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,15 +66,79 @@ def test_a_failed_migration_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
     plain.close()
 
 
-def test_a_package_without_migrations_and_an_unreadable_url_are_refused(tmp_path: Path) -> None:
+def test_a_package_without_migrations_and_an_unusable_url_are_refused(tmp_path: Path) -> None:
     storage = Storage(f"sqlite:///{tmp_path / 'x.db'}")
     with pytest.raises(OptionError, match="has no migrations"):
         migrate(storage, "services.shared")
+    with pytest.raises(OptionError, match="known ones are 0002, 0001, base"):
+        migrate(storage, "services.llm", "0815")
     storage.close()
-    with pytest.raises(OptionError, match="database URL"):
-        Storage("no url at all")
+    for url in ("no url at all", "mysql://host/database"):
+        with pytest.raises(OptionError, match="database URL"):
+            Storage(url)
 
 
-def test_the_tables_are_postgres_tables_too() -> None:
-    for table in Base.metadata.tables.values():
-        assert str(CreateTable(table).compile(dialect=postgresql.dialect()))
+def test_times_are_the_databases(storage: Storage) -> None:
+    with storage.session() as session:
+        first, second = time_of(session), time_of(session)
+        inside = session.scalar(select(DatabaseTime() + 60))
+    assert abs(first - time.time()) < 5
+    assert first < second < inside - 59
+
+
+def test_a_lost_server_is_unavailable_and_comes_back_by_itself(postgres: Postgres, postgres_url: str) -> None:
+    storage = Storage(postgres_url)
+    migrate(storage, "services.llm")
+    store = JobStore(storage)
+    job = store.submit("train", {"secret": 1})
+    router = APIRouter()
+
+    @router.get("/jobs/{job_id}")
+    def one(job_id: str) -> str:
+        return store.get(job_id).state.value
+
+    def lose_it_in_the_middle() -> None:
+        with storage.session() as session:
+            session.execute(text("SELECT 1"))
+            postgres.kill()
+            session.execute(text("SELECT 1"))
+
+    with TestClient(create_app("test", ServiceSettings(), [router])) as client:
+        assert client.get(f"/jobs/{job.id}").json() == "queued"
+        try:
+            with pytest.raises(UnavailableError, match="storage"):
+                lose_it_in_the_middle()
+            answer = client.get(f"/jobs/{job.id}")
+            assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+            assert int(answer.headers["retry-after"]) >= 1
+            with pytest.raises(UnavailableError):
+                storage.ping()
+        finally:
+            postgres.start()
+        assert client.get(f"/jobs/{job.id}").json() == "queued"
+    storage.close()
+
+
+def test_a_used_up_pool_is_unavailable(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("POOL_SIZE", 1), ("POOL_OVERFLOW", 0), ("POOL_TIMEOUT_S", 0.1)):
+        monkeypatch.setattr(storage_module, name, value)
+    storage = Storage(postgres_url)
+    with storage.session() as session:
+        session.execute(text("SELECT 1"))
+        with pytest.raises(UnavailableError):
+            storage.ping()
+    storage.ping()
+    storage.close()
+
+
+def test_no_message_tells_the_values_of_a_statement(storage: Storage, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises((SQLAlchemyError, UnavailableError)) as caught, storage.session() as session:
+        session.execute(text("SELECT :value FROM nowhere"), {"value": "secret"})
+    assert "secret" not in f"{caught.value} {caught.value.__cause__} {caplog.text}"
+
+
+def test_the_url_decides_over_the_defaults(postgres_url: str) -> None:
+    storage = Storage(f"{postgres_url}?options=-c%20statement_timeout%3D7s")
+    with storage.reading() as session:
+        assert session.scalar(text("SHOW statement_timeout")) == "7s"
+    storage.close()

@@ -5,12 +5,14 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from servers import Postgres
 
 from llactr_core.errors import ConflictError, JobCancelled, UnavailableError
 from llactr_core.progress import Progress
 from services.shared.job import Job
 from services.shared.jobs import JobStore
 from services.shared.settings import ServiceSettings
+from services.shared.storage import Storage, migrate
 from services.shared.worker import Handler, JobContext, run_worker
 
 
@@ -25,6 +27,12 @@ def working(store: JobStore, settings: ServiceSettings, handlers: Mapping[str, H
         stop.set()
         thread.join(10)
         assert not thread.is_alive()
+
+
+def migrated(url: str) -> JobStore:
+    storage = Storage(url)
+    migrate(storage, "services.llm")
+    return JobStore(storage)
 
 
 def until(condition: Callable[[], bool], seconds: float = 10) -> None:
@@ -153,6 +161,54 @@ def test_a_handler_that_lost_its_lease_is_told(store: JobStore, settings: Servic
         until(lambda: bool(said))
     assert "lost" in said[0]
     assert store.get(job.id).stage == "taken away"
+
+
+def test_jobs_outlive_a_database_that_is_away(postgres: Postgres, settings: ServiceSettings) -> None:
+    """One works on while its lease runs out, one ends in the meantime, one needs the database itself."""
+    stores = [migrated(postgres.new_database()) for _ in range(2)]
+    alone, shared = stores
+    away, back = threading.Event(), threading.Event()
+    steps: list[float] = []
+
+    def steady(context: JobContext) -> dict[str, Any]:
+        while not back.is_set():
+            steps.append(time.monotonic())
+            context.report(Progress("turning", 0.5))
+            context.sleep(0.02)
+        return {}
+
+    def ends(context: JobContext) -> dict[str, Any]:
+        away.wait(30)
+        return {"ended": "while the database was away"}
+
+    def asks(context: JobContext) -> dict[str, Any]:
+        away.wait(30)
+        return {"asked": shared.peek(context.job.id).kind}
+
+    patient = settings.model_copy(update={"lease_s": 60.0})
+    handlers = {"ends": ends, "asks": asks}
+    jobs = [(alone, alone.submit("steady", {})), *((shared, shared.submit(kind, {})) for kind in handlers)]
+    with (
+        working(alone, settings, {"steady": steady}),
+        working(shared, patient, handlers),
+        working(shared, patient, handlers),
+    ):
+        until(lambda: all(store.get(job.id).state == "running" for store, job in jobs) and bool(steps))
+        postgres.kill()
+        lease_over = time.monotonic() + settings.lease_s
+        away.set()
+        time.sleep(settings.lease_s + 2)
+        in_doubt = [step for step in steps if step > lease_over + 0.5]
+        postgres.start()
+        back.set()
+        steady_job, ended_job, asked_job = [ended(store, job) for store, job in jobs]
+    for store in stores:
+        store.storage.close()
+    assert (steady_job.state, steady_job.attempts) == ("succeeded", 1)
+    assert in_doubt == []
+    assert (ended_job.attempts, ended_job.result) == (1, {"ended": "while the database was away"})
+    assert (asked_job.attempts, asked_job.result) == (1, {"asked": "asks"})
+    assert asked_job.waits >= 1
 
 
 def test_two_workers_share_the_jobs(store: JobStore, settings: ServiceSettings) -> None:

@@ -2,7 +2,14 @@ from collections import Counter
 
 import numpy as np
 
-from llactr_core.semantics.tuning.examples import Example, build_examples, epoch_order, soft_targets, split_examples
+from llactr_core.semantics.tuning.examples import (
+    Example,
+    build_examples,
+    epoch_batches,
+    epoch_order,
+    soft_targets,
+    split_examples,
+)
 
 
 def test_a_shared_value_becomes_one_example_with_spread_targets():
@@ -48,3 +55,30 @@ def test_every_value_comes_before_any_comes_again():
     counts = Counter(i for i in drawn if examples[i].fields == (0,))
     assert len(counts) == 40
     assert set(counts.values()) == {1}
+
+
+def test_batches_hold_every_draw_once_in_like_sizes_with_little_padding():
+    random = np.random.default_rng(0)
+    lengths = random.integers(10, 80, 500).tolist()
+    order = random.integers(0, 500, 777).tolist()  # with repetition, as small fields are drawn
+    batches = epoch_batches(order, lengths, 16, seed=1, epoch=0)
+    assert Counter(i for batch in batches for i in batch) == Counter(order)
+    assert {len(batch) for batch in batches} == {15, 16}
+
+    def padding(parts: list[list[int]]) -> float:
+        places = sum(len(part) * max(lengths[i] for i in part) for part in parts)
+        return 1 - sum(lengths[i] for i in order) / places
+
+    assert padding(batches) < 0.12 < 0.35 < padding([order[i : i + 16] for i in range(0, 777, 16)])
+    longest = [max(lengths[i] for i in batch) for batch in batches]
+    assert longest != sorted(longest)
+    assert longest != sorted(longest, reverse=True)
+
+
+def test_batches_depend_on_seed_and_epoch_only():
+    lengths, order = list(range(100)), list(range(100))
+    first = epoch_batches(order, lengths, 8, seed=1, epoch=0)
+    assert first == epoch_batches(order, lengths, 8, seed=1, epoch=0)
+    assert first != epoch_batches(order, lengths, 8, seed=1, epoch=1)
+    assert first != epoch_batches(order, lengths, 8, seed=2, epoch=0)
+    assert epoch_batches([5], lengths, 8, seed=1, epoch=0) == [[5]]

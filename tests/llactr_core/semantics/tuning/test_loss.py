@@ -79,4 +79,20 @@ def test_confusion_counts_a_shared_value_where_it_is_right(tiny_llama: Path):
     # Every prompt is the text of field 0: values of field 0 and shared ones are right, that of field 1 is wrong.
     assert evaluation.confusion == [[2, 0], [1, 0]]
     assert evaluation.accuracy == pytest.approx(2 / 3)
-    assert evaluation.balanced_accuracy == pytest.approx((1 + 0.5) / 2)
+    assert evaluation.field_accuracy == [1.0, 0.5]
+
+
+def test_a_field_without_judged_values_has_no_accuracy(tiny_llama: Path):
+    task = _task(tiny_llama, "contrastive")
+    assert task.evaluate(task.encoder.tokenize(["colour"]), EXAMPLES[:1]).field_accuracy == [1.0, None]
+
+
+@pytest.mark.parametrize("objective", ["contrastive", "both"])
+def test_the_field_names_are_read_once_per_step(tiny_llama: Path, monkeypatch: pytest.MonkeyPatch, objective: str):
+    task = _task(tiny_llama, objective)
+    read: list[list[list[int]]] = []
+    forward = task.encoder.forward
+    monkeypatch.setattr(task.encoder, "forward", lambda rows: (read.append(list(rows)), forward(rows))[1])
+    task.loss(task.encoder.tokenize([example.value for example in EXAMPLES]), EXAMPLES)
+    assert sorted(map(len, read)) == [2, 3]
+    assert list(task.fields) in read

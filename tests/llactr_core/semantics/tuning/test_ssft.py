@@ -12,9 +12,11 @@ from llactr_core.errors import DataError, JobCancelled, OptionError, SchemaError
 from llactr_core.progress import Progress, silent
 from llactr_core.schema import Field, Schema
 from llactr_core.semantics.build import build_field_table, embed_fields, recipe_of
+from llactr_core.semantics.encoder import TextEncoder
 from llactr_core.semantics.options import SsftOptions
 from llactr_core.semantics.table import FieldTable
 from llactr_core.semantics.tuning.checkpoint import checkpoint_path, load_state
+from llactr_core.semantics.tuning.ssft import tune
 from llactr_core.semantics.weights import model_digest
 
 OBVIOUS = Schema(
@@ -51,7 +53,10 @@ def test_tuning_minilm_raises_held_out_accuracy(tuned: tuple[FieldTable, list[Pr
     assert [entry["epoch"] for entry in metrics["epochs"]] == [0, 1, 2]
     assert metrics["epochs"][2]["train_loss"] < metrics["epochs"][1]["train_loss"]
     assert np.sum(metrics["confusion"]["counts"]) == 6
-    assert min(metrics[name] for name in ("seconds", "tokens_per_second", "peak_memory_mib")) > 0
+    assert min(metrics[name] for name in ("seconds", "tokens", "tokens_per_second", "peak_memory_mib")) > 0
+    assert 0 <= metrics["padding"] < 0.2
+    assert metrics["held_out_macro_accuracy"] is None  # no field has twenty values
+    assert metrics["field_accuracy"]["colour"]["values"] == 10
 
 
 def test_the_table_says_where_it_comes_from(tuned: tuple[FieldTable, list[Progress], Path], tmp_path: Path):
@@ -101,6 +106,30 @@ def test_a_causal_model_learns_by_every_objective(tiny_llama: Path, objective: s
     losses = [entry["train_loss"] for entry in metrics["epochs"][1:]]
     assert losses[-1] < losses[0]
     assert metrics["held_out_loss"] < metrics["held_out_loss_before"]
+
+
+def test_how_the_work_is_done_is_no_part_of_the_recipe_and_changes_no_result(tiny_llama: Path):
+    again = TINY.model_copy(update={"checkpointing": "on"})
+    plain, recomputed = (build_field_table(OBVIOUS, SAMPLES, str(tiny_llama), options) for options in (TINY, again))
+    assert recomputed.recipe == plain.recipe
+    np.testing.assert_allclose(recomputed.vectors, plain.vectors, atol=1e-5)
+
+
+def test_weights_in_bfloat16_are_tuned_by_a_float32_adapter(tiny_llama: Path):
+    encoder = TextEncoder.load(str(tiny_llama), device="cpu", weights=torch.bfloat16)
+    options = TINY.model_copy(update={"precision": "bfloat16", "checkpointing": "on"})
+    tuned = tune(encoder, OBVIOUS, SAMPLES, options, silent)
+    assert {value.dtype for value in tuned.adapter.values()} == {torch.float32}
+    assert tuned.metrics["precision"] == "bfloat16"
+    assert tuned.metrics["held_out_loss"] < tuned.metrics["held_out_loss_before"] - 0.1
+
+
+def test_a_model_that_cannot_compute_again_is_refused_only_where_it_must(tiny_llama: Path):
+    encoder = TextEncoder.load(str(tiny_llama), device="cpu")
+    encoder.recompute_activations = lambda: False
+    with pytest.raises(OptionError, match="use 'auto' or 'off'") as caught:
+        tune(encoder, OBVIOUS, SAMPLES, TINY.model_copy(update={"checkpointing": "on"}), silent)
+    assert caught.value.field == "checkpointing"
 
 
 def test_equal_inputs_give_equal_bits_and_the_seed_changes_them(tiny_llama: Path):

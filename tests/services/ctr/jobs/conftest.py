@@ -23,6 +23,7 @@ class FakeLlm:
         self.calls: list[tuple[str, str, Any]] = []
         self.jobs: dict[str, dict[str, Any]] = {}
         self.keys: dict[str, str] = {}
+        self.traces: list[tuple[str, str | None]] = []
         self.polls_to_end = 2
         self.reads_datasets = True
         self.away = False
@@ -86,6 +87,7 @@ def llm(tiny: Any) -> Iterator[Any]:
         def handle_any(self) -> None:
             length = int(self.headers.get("content-length") or 0)
             body = json.loads(self.rfile.read(length)) if length else None
+            fake.traces.append((self.command, self.headers.get("traceparent")))
             status, content = fake.answer(self.command, self.path, self.headers.get("idempotency-key"), body)
             data = content if isinstance(content, bytes) else json.dumps(content).encode()
             self.send_response(status)

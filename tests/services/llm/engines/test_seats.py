@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from llactr_core.errors import RateError
-from services.llm import embedder
-from services.llm.embedder import Embedder, Engine
+from services.llm.engines import transformers
+from services.llm.engines.engine import Voice
+from services.llm.engines.transformers import TransformersEngine
 
 
 class Slow:
@@ -25,15 +26,15 @@ class Slow:
 
 def test_only_so_many_calls_may_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     slow = Slow()
-    monkeypatch.setattr(Embedder, "_encoder", lambda _self, _engine: slow)
-    monkeypatch.setattr(embedder, "MAX_WAITING", 3)
-    busy = Embedder(1)
-    tokens: list[int] = []
+    monkeypatch.setattr(TransformersEngine, "_encoder", lambda _self, _voice: slow)
+    monkeypatch.setattr(transformers, "MAX_WAITING", 3)
+    busy = TransformersEngine("m", 1)
+    tokens: list[tuple[int, ...]] = []
     refused: list[str] = []
 
     def ask() -> None:
         try:
-            tokens.append(busy.embed(Engine("m"), ["a", "b"]).tokens)
+            tokens.append(busy.embed(Voice("m"), ["a", "b"]).tokens)
         except RateError as error:
             refused.append(error.detail)
 
@@ -46,7 +47,7 @@ def test_only_so_many_calls_may_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     slow.go.set()
     for call in calls:
         call.join()
-    assert tokens == [4, 4, 4]
+    assert tokens == [(2, 2)] * 3
     assert len(refused) == 1
     assert "waiting" in refused[0]
-    assert busy.embed(Engine("m"), ["c"]).vectors.shape == (1, 3)
+    assert busy.embed(Voice("m"), ["c"]).vectors.shape == (1, 3)

@@ -1,0 +1,1 @@
+"""Engines: from texts to vectors, by a model in this process or by a vLLM server."""

@@ -1,0 +1,1 @@
+"""The engine behind a vLLM server: the calls to it, and the server as a child of the worker."""
