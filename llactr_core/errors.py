@@ -21,7 +21,7 @@ LlactrError                     500  internal
 `-- JobCancelled                409  job-cancelled
 
 A message says what was given, what is allowed, and what to do next. The status is the HTTP status under which a
-service reports the error (RFC 9457, `services.shared.problems`); the code is stable and documented.
+service reports the error (RFC 9457, `services.shared.http.problems`); the code is stable and documented.
 """
 
 

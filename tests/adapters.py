@@ -9,7 +9,7 @@ from llactr_core.semantics.canary import Canary
 from llactr_core.semantics.encoder import TextEncoder
 from llactr_core.semantics.options import SsftOptions
 from llactr_core.semantics.tuning.adapter import add_adapter, read_adapter, save_adapter, write_adapter
-from services.shared.artifacts import folder_digest
+from services.shared.storage.artifacts import folder_digest
 
 OPTIONS = SsftOptions(rank=8, alpha=16)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from services.cli.reference import FILE, reference
-from services.shared import logs, metrics, traces
+from services.shared.telemetry import logs, metrics, traces
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

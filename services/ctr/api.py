@@ -15,18 +15,18 @@ from services.ctr.routes.admin import admin_router
 from services.ctr.routes.models import models_router
 from services.ctr.routes.score import ModelName, score_router
 from services.ctr.settings import CtrSettings
-from services.shared.app import create_app
-from services.shared.audit import AuditLog, AuditTrail
-from services.shared.audit_routes import audit_router
-from services.shared.auth import Guard
-from services.shared.job import Job, State
-from services.shared.job_routes import job_router
-from services.shared.jobs import JobStore
-from services.shared.key_routes import key_router
-from services.shared.metric_routes import metric_router
-from services.shared.problems import documented
-from services.shared.serving import guarded, serve
-from services.shared.storage import Storage, migrate
+from services.shared.access.audit import AuditLog, AuditTrail
+from services.shared.access.audit_routes import audit_router
+from services.shared.access.auth import Guard
+from services.shared.access.key_routes import key_router
+from services.shared.http.app import create_app
+from services.shared.http.problems import documented
+from services.shared.http.serving import guarded, serve
+from services.shared.jobs.job import Job, State
+from services.shared.jobs.routes import job_router
+from services.shared.jobs.store import JobStore
+from services.shared.storage.storage import Storage, migrate
+from services.shared.telemetry.metric_routes import metric_router
 
 DESCRIPTION = "Click-through prediction on field semantics: trains, registers and promotes models, and scores rows."
 

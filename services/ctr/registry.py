@@ -17,8 +17,8 @@ from sqlalchemy.orm import Session
 
 from llactr_core.errors import ConflictError, NotFoundError
 from services.ctr.tables import AliasRow, ModelRow, VersionRow
-from services.shared.job import iso
-from services.shared.storage import Storage
+from services.shared.jobs.job import iso
+from services.shared.storage.storage import Storage
 
 CHAMPION = "champion"
 PREVIOUS = "previous"

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import JSON, Double, ForeignKey, ForeignKeyConstraint, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from services.shared.storage import Base
+from services.shared.storage.storage import Base
 
 
 class ModelRow(Base):

@@ -4,11 +4,11 @@ from typing import Any
 
 from services.ctr.registry import Registry
 from services.ctr.settings import CtrSettings
-from services.shared.jobs import JobStore
-from services.shared.logs import configure_logging
-from services.shared.serving import guarded, work
-from services.shared.storage import Storage, migrate
-from services.shared.worker import Handler, JobContext
+from services.shared.http.serving import guarded, work
+from services.shared.jobs.store import JobStore
+from services.shared.jobs.worker import Handler, JobContext
+from services.shared.storage.storage import Storage, migrate
+from services.shared.telemetry.logs import configure_logging
 
 
 def build_handlers(settings: CtrSettings, storage: Storage, store: JobStore) -> dict[str, Handler]:

@@ -5,12 +5,9 @@ from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, FastAPI
 
-from services.llm.answers import Answers
 from services.llm.engines.choose import choose_engine
 from services.llm.engines.engine import Engine
 from services.llm.models import stay_offline
-from services.llm.pointers import Pointers
-from services.llm.retention import Retention
 from services.llm.routes.aliases import alias_router
 from services.llm.routes.comparison import comparison_router
 from services.llm.routes.embeddings import embedding_router
@@ -20,21 +17,24 @@ from services.llm.routes.retention import retention_router
 from services.llm.routes.schemas import schema_router
 from services.llm.schema_store import SchemaStore
 from services.llm.settings import LlmSettings
-from services.llm.store import TableStore
+from services.llm.tables.answers import Answers
+from services.llm.tables.pointers import Pointers
+from services.llm.tables.retention import Retention
+from services.llm.tables.store import TableStore
 from services.llm.vectors.source import Sources
 from services.llm.vectors.vectors import open_vectors
-from services.shared.app import Health, create_app
-from services.shared.audit import AuditLog, AuditTrail
-from services.shared.audit_routes import audit_router
-from services.shared.auth import Guard
-from services.shared.cache import Cache
-from services.shared.job_routes import job_router
-from services.shared.jobs import JobStore
-from services.shared.key_routes import key_router
-from services.shared.metric_routes import metric_router
-from services.shared.problems import documented
-from services.shared.serving import guarded, serve
-from services.shared.storage import Storage, migrate
+from services.shared.access.audit import AuditLog, AuditTrail
+from services.shared.access.audit_routes import audit_router
+from services.shared.access.auth import Guard
+from services.shared.access.key_routes import key_router
+from services.shared.http.app import Health, create_app
+from services.shared.http.problems import documented
+from services.shared.http.serving import guarded, serve
+from services.shared.jobs.routes import job_router
+from services.shared.jobs.store import JobStore
+from services.shared.storage.cache import Cache
+from services.shared.storage.storage import Storage, migrate
+from services.shared.telemetry.metric_routes import metric_router
 
 DESCRIPTION = "Field semantics as a service: tune a language model to a schema's fields, and publish their vectors."
 

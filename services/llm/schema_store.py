@@ -8,8 +8,8 @@ from sqlalchemy.orm import Session
 
 from llactr_core.errors import NotFoundError
 from llactr_core.schema import Schema
-from services.llm.tables import SchemaRow
-from services.shared.storage import Storage, hold
+from services.llm.rows import SchemaRow
+from services.shared.storage.storage import Storage, hold
 
 SCHEMAS_LOCK = 0x11AC74
 

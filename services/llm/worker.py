@@ -2,20 +2,20 @@
 
 import threading
 
-from services.llm import extension
-from services.llm import request as refresh
 from services.llm.engines.choose import choose_engine
-from services.llm.extension import extension_handler
+from services.llm.jobs import extension
+from services.llm.jobs import request as refresh
+from services.llm.jobs.extension import extension_handler
+from services.llm.jobs.refresh import refresh_handler
 from services.llm.models import stay_offline
-from services.llm.refresh import refresh_handler
-from services.llm.retention import Retention
 from services.llm.settings import LlmSettings
-from services.llm.store import TableStore
-from services.shared.cache import Cache
-from services.shared.jobs import JobStore
-from services.shared.logs import configure_logging
-from services.shared.serving import guarded, work
-from services.shared.storage import Storage, migrate
+from services.llm.tables.retention import Retention
+from services.llm.tables.store import TableStore
+from services.shared.http.serving import guarded, work
+from services.shared.jobs.store import JobStore
+from services.shared.storage.cache import Cache
+from services.shared.storage.storage import Storage, migrate
+from services.shared.telemetry.logs import configure_logging
 
 
 def main() -> None:

@@ -15,8 +15,8 @@ from llactr_core.schema import Schema
 from llactr_core.semantics.table import FieldTable
 from services.ctr.jobs.span import Span
 from services.ctr.settings import CtrSettings
-from services.shared.traces import traceparent
-from services.shared.worker import JobContext
+from services.shared.jobs.worker import JobContext
+from services.shared.telemetry.traces import traceparent
 
 POLL_S = 0.3
 RETRY = Retry(attempts=3, most_s=1.0)  # the worker's own back-off takes over where this ends

@@ -17,7 +17,7 @@ from services.ctr.jobs.llm import FieldSemantics
 from services.ctr.jobs.span import Span
 from services.ctr.jobs.state import StateFile
 from services.ctr.registry import Lineage, ModelVersion, Registry
-from services.shared.worker import JobContext
+from services.shared.jobs.worker import JobContext
 
 TABLE = "table.safetensors"
 BUNDLE = "bundle"

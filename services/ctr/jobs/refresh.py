@@ -17,8 +17,8 @@ from services.ctr.payloads import RefreshRequest
 from services.ctr.registry import CHAMPION, ModelVersion, Registry, require_semantics
 from services.ctr.settings import CtrSettings
 from services.shared.datasets import resolve_dataset
-from services.shared.jobs import JobStore
-from services.shared.worker import JobContext
+from services.shared.jobs.store import JobStore
+from services.shared.jobs.worker import JobContext
 
 TUNED = 0.6  # the share of the bar at which the new field table is there
 

@@ -14,7 +14,7 @@ from services.ctr.payloads import TrainRequest
 from services.ctr.registry import CHAMPION, Registry
 from services.ctr.settings import CtrSettings
 from services.shared.datasets import resolve_dataset
-from services.shared.worker import JobContext
+from services.shared.jobs.worker import JobContext
 
 
 def train(context: JobContext, registry: Registry, settings: CtrSettings) -> dict[str, Any]:

@@ -13,12 +13,12 @@ from services.ctr.payloads import RefreshRequest, TrainRequest
 from services.ctr.pool import ModelPool
 from services.ctr.registry import CHAMPION, NAME_PATTERN, Registry, require_semantics
 from services.ctr.settings import CtrSettings
-from services.shared.auth import Guard, Role
+from services.shared.access.auth import Guard, Role
 from services.shared.datasets import resolve_dataset
-from services.shared.job_routes import Accepted, JobRef
-from services.shared.jobs import JobStore
-from services.shared.problems import documented
-from services.shared.traces import traceparent
+from services.shared.http.problems import documented
+from services.shared.jobs.routes import Accepted, JobRef
+from services.shared.jobs.store import JobStore
+from services.shared.telemetry.traces import traceparent
 
 ModelPath = Annotated[str, Path(pattern=NAME_PATTERN, description="The model's name.", examples=["bank-marketing"])]
 AliasPath = Annotated[str, Path(pattern=NAME_PATTERN, description="`champion` scores; others are yours.")]

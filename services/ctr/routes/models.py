@@ -6,8 +6,8 @@ from fastapi import APIRouter, Depends, Path, Request
 from pydantic import BaseModel, ConfigDict
 
 from services.ctr.registry import ModelSummary, ModelVersion, Registry
-from services.shared.auth import Guard, Role, caller_of
-from services.shared.problems import documented
+from services.shared.access.auth import Guard, Role, caller_of
+from services.shared.http.problems import documented
 
 ModelPath = Annotated[str, Path(description="The model's name.", examples=["bank-marketing"])]
 

@@ -15,8 +15,8 @@ from llactr_core.errors import RowError
 from services.ctr.decoding import ARROW, JSON, NDJSON, Batch, decode
 from services.ctr.pool import Loaded, ModelPool
 from services.ctr.settings import CtrSettings
-from services.shared.auth import Guard, Role
-from services.shared.problems import documented
+from services.shared.access.auth import Guard, Role
+from services.shared.http.problems import documented
 
 INLINE_BYTES = 32 * 1024  # larger bodies are parsed in a thread, so that the event loop stays free
 _ENCODER = msgspec.json.Encoder()

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from services.shared.metrics import ENGINE_CALLS, ENGINE_SECONDS
+from services.shared.telemetry.metrics import ENGINE_CALLS, ENGINE_SECONDS
 
 
 @contextmanager

@@ -7,9 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from services.llm.routes.schemas import SchemaPath
 from services.llm.schema_store import SchemaStore
-from services.llm.store import TableStore
-from services.shared.auth import Guard, Role
-from services.shared.problems import documented
+from services.llm.tables.store import TableStore
+from services.shared.access.auth import Guard, Role
+from services.shared.http.problems import documented
 
 AliasPath = Annotated[str, Path(pattern=r"^[a-z][a-z0-9_.-]{0,49}$", description="The alias.", examples=["current"])]
 

@@ -5,13 +5,13 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.llm.answers import Answers
-from services.llm.comparison import compare
-from services.llm.contents import TableContents
 from services.llm.routes.schemas import SchemaPath
-from services.llm.store import CURRENT, PREVIOUS
-from services.shared.auth import Guard, Role
-from services.shared.problems import documented
+from services.llm.tables.answers import Answers
+from services.llm.tables.comparison import compare
+from services.llm.tables.contents import TableContents
+from services.llm.tables.store import CURRENT, PREVIOUS
+from services.shared.access.auth import Guard, Role
+from services.shared.http.problems import documented
 
 
 class ComparedTable(BaseModel):

@@ -20,8 +20,8 @@ from services.llm.settings import LlmSettings
 from services.llm.vectors.source import Source, Sources
 from services.llm.vectors.vector import Vector
 from services.llm.vectors.vectors import Vectors
-from services.shared.auth import Guard, Role
-from services.shared.problems import documented
+from services.shared.access.auth import Guard, Role
+from services.shared.http.problems import documented
 
 COMPUTING_CALLS = 16  # calls that compute, or wait for one that does, at the same time
 WAITING_CALLS = 64  # calls that wait for their turn

@@ -6,15 +6,15 @@ from anyio import to_thread
 from fastapi import APIRouter, Depends, Header, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from services.llm.answers import Answers
-from services.llm.formats import ARROW, JSON, SAFETENSORS, choose
 from services.llm.routes.schemas import SchemaPath
 from services.llm.schema_store import SchemaStore
-from services.llm.store import CURRENT, TableStore
-from services.llm.table_info import TableInfo
-from services.shared.auth import Guard, Role
-from services.shared.job import iso
-from services.shared.problems import documented
+from services.llm.tables.answers import Answers
+from services.llm.tables.formats import ARROW, JSON, SAFETENSORS, choose
+from services.llm.tables.store import CURRENT, TableStore
+from services.llm.tables.table_info import TableInfo
+from services.shared.access.auth import Guard, Role
+from services.shared.http.problems import documented
+from services.shared.jobs.job import iso
 
 EXAMPLE: dict[str, JsonValue] = {
     "schema": "movies",

@@ -6,18 +6,18 @@ from fastapi import APIRouter, Depends, Header
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.llm.refresh import result_of
-from services.llm.request import KIND, RefreshRequest, payload_of
+from services.llm.jobs.refresh import result_of
+from services.llm.jobs.request import KIND, RefreshRequest, payload_of
 from services.llm.routes.schemas import SchemaPath
 from services.llm.schema_store import SchemaStore
 from services.llm.settings import LlmSettings
-from services.llm.store import CURRENT, TableStore
-from services.shared.auth import Guard, Role
-from services.shared.job import Job
-from services.shared.job_routes import Accepted, JobRef
-from services.shared.jobs import JobStore
-from services.shared.problems import documented
-from services.shared.traces import traceparent
+from services.llm.tables.store import CURRENT, TableStore
+from services.shared.access.auth import Guard, Role
+from services.shared.http.problems import documented
+from services.shared.jobs.job import Job
+from services.shared.jobs.routes import Accepted, JobRef
+from services.shared.jobs.store import JobStore
+from services.shared.telemetry.traces import traceparent
 
 IdempotencyKey = Annotated[
     str | None,

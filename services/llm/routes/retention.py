@@ -5,11 +5,11 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.llm.retention import Retention
 from services.llm.routes.schemas import SchemaPath
 from services.llm.schema_store import SchemaStore
-from services.shared.auth import Guard, Role
-from services.shared.problems import documented
+from services.llm.tables.retention import Retention
+from services.shared.access.auth import Guard, Role
+from services.shared.http.problems import documented
 
 ExactVersion = Annotated[str, Path(pattern="^[0-9a-f]{64}$", description="A version; an alias is no version.")]
 

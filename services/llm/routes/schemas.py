@@ -7,14 +7,14 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from llactr_core.schema import MAX_FIELDS, Schema
 from llactr_core.schema import Field as SchemaField
-from services.llm.extension import submit_extension
+from services.llm.jobs.extension import submit_extension
 from services.llm.schema_store import Registered, SchemaStore
-from services.llm.store import TableStore
-from services.shared.auth import Guard, Role, caller_of
-from services.shared.job import iso
-from services.shared.job_routes import JobRef
-from services.shared.jobs import JobStore
-from services.shared.problems import documented
+from services.llm.tables.store import TableStore
+from services.shared.access.auth import Guard, Role, caller_of
+from services.shared.http.problems import documented
+from services.shared.jobs.job import iso
+from services.shared.jobs.routes import JobRef
+from services.shared.jobs.store import JobStore
 
 EXAMPLE: dict[str, JsonValue] = {
     "name": "movies",

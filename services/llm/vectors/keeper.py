@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from llactr_core.errors import UnavailableError
 from services.llm.vectors.rows import VectorRows
 from services.llm.vectors.vector import Vector
-from services.shared.cache import Cache
+from services.shared.storage.cache import Cache
 
 MAX_WAITING = 64  # pieces of work; what comes on top is not kept, only answered
 PRUNE_EVERY = 1000  # vectors written between two looks at the number of rows

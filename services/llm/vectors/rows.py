@@ -7,9 +7,9 @@ from itertools import islice
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from services.llm.tables import EmbeddingRow
+from services.llm.rows import EmbeddingRow
 from services.llm.vectors.vector import Vector
-from services.shared.storage import Storage
+from services.shared.storage.storage import Storage
 
 DAY_S = 86400
 BATCH = 500  # keys in one statement

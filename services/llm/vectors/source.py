@@ -11,9 +11,9 @@ from llactr_core.semantics.template import default_template
 from llactr_core.semantics.weights import model_digest, model_label, read_config, resolve_model
 from services.llm.engines.engine import Voice
 from services.llm.lru import Lru
-from services.llm.pointers import Pointers
-from services.llm.store import TableStore
-from services.llm.table_info import TableInfo
+from services.llm.tables.pointers import Pointers
+from services.llm.tables.store import TableStore
+from services.llm.tables.table_info import TableInfo
 from services.llm.vectors.vector import Reading
 
 LOOK_S = 1.0  # how long a model's files count as unchanged

@@ -14,9 +14,9 @@ from services.llm.vectors.keeper import REDIS_PREFIX, Keeper, Work
 from services.llm.vectors.memory import Memory
 from services.llm.vectors.rows import VectorRows
 from services.llm.vectors.vector import Reading, Vector, fits, unpack
-from services.shared.cache import Cache
-from services.shared.metrics import EMBEDDING_TEXTS
-from services.shared.storage import Storage
+from services.shared.storage.cache import Cache
+from services.shared.storage.storage import Storage
+from services.shared.telemetry.metrics import EMBEDDING_TEXTS
 
 SQL_PAUSE_S = 1.0  # a database that did not answer is left alone for so long
 Texts = Mapping[str, str]  # keys to texts

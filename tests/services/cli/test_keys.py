@@ -17,8 +17,8 @@ from services.ctr.api import build_app as build_ctr
 from services.ctr.settings import CtrSettings
 from services.llm.api import build_app as build_llm
 from services.llm.settings import LlmSettings
-from services.shared.auth import ensure_admin_key
-from services.shared.serving import bind
+from services.shared.access.auth import ensure_admin_key
+from services.shared.http.serving import bind
 
 Run = Callable[..., Any]
 

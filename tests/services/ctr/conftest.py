@@ -23,8 +23,8 @@ from llactr_core.training.pipeline import train_bundle
 from services.ctr.api import build_app
 from services.ctr.registry import Lineage, Registry
 from services.ctr.settings import CtrSettings
-from services.shared.auth import ensure_admin_key
-from services.shared.storage import Storage, migrate
+from services.shared.access.auth import ensure_admin_key
+from services.shared.storage.storage import Storage, migrate
 
 torch.set_num_threads(1)
 

@@ -10,9 +10,9 @@ from starlette.testclient import TestClient
 from services.ctr.api import build_app
 from services.ctr.registry import Registry
 from services.ctr.settings import CtrSettings
-from services.shared.auth import KeyStore, Role
-from services.shared.jobs import JobStore
-from services.shared.storage import Storage
+from services.shared.access.auth import KeyStore, Role
+from services.shared.jobs.store import JobStore
+from services.shared.storage.storage import Storage
 
 
 def test_models_and_versions_show_lineage_metrics_and_aliases(scoring: Any, publish: Callable[..., str]) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import inspect
 
 from llactr_core.errors import ConflictError, NotFoundError
 from services.ctr.registry import Registry, require_semantics
-from services.shared.storage import Base, Storage, migrate
+from services.shared.storage.storage import Base, Storage, migrate
 
 
 @pytest.fixture

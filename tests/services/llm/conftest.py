@@ -22,8 +22,8 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 
 from services.llm.api import build_app
 from services.llm.settings import LlmSettings
-from services.shared.auth import ensure_admin_key
-from services.shared.storage import Storage, migrate
+from services.shared.access.auth import ensure_admin_key
+from services.shared.storage.storage import Storage, migrate
 
 ROOT = Path(__file__).parents[3]
 FIELDS = [

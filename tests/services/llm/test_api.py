@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from llactr_core.errors import UnavailableError
 from services.llm.api import build_app
 from services.llm.settings import LlmSettings
-from services.shared.storage import Storage
+from services.shared.storage.storage import Storage
 
 ROOT = Path(__file__).parents[3]
 

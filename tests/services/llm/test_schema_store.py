@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from llactr_core.schema import Field, Schema
 from services.llm.schema_store import SchemaStore
-from services.shared.storage import Storage
+from services.shared.storage.storage import Storage
 
 
 def schema(description: str) -> Schema:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from services.shared.auth import ensure_admin_key
-from services.shared.jobs import JobStore
+from services.shared.access.auth import ensure_admin_key
+from services.shared.jobs.store import JobStore
 from services.shared.settings import ServiceSettings
-from services.shared.storage import Storage, migrate
+from services.shared.storage.storage import Storage, migrate
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Lanes, traces, key scopes and the audit."""
 
-from services.shared.tables import add_lanes_and_audit, drop_lanes_and_audit
+from services.shared.storage.tables import add_lanes_and_audit, drop_lanes_and_audit
 
 revision = "0002"
 down_revision = "0001"

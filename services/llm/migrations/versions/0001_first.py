@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from services.shared.tables import create_shared_tables, drop_shared_tables
+from services.shared.storage.tables import create_shared_tables, drop_shared_tables
 
 revision = "0001"
 down_revision = None

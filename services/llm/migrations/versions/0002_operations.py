@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from services.shared.tables import add_lanes_and_audit, drop_lanes_and_audit
+from services.shared.storage.tables import add_lanes_and_audit, drop_lanes_and_audit
 
 revision = "0002"
 down_revision = "0001"

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from services.ctr.settings import CtrSettings
-from services.shared.jobs import JobStore
-from services.shared.storage import Storage
-from services.shared.worker import JobContext
+from services.shared.jobs.store import JobStore
+from services.shared.jobs.worker import JobContext
+from services.shared.storage.storage import Storage
 
 
 class FakeLlm:

@@ -4,7 +4,7 @@ from typing import Any
 
 from services.ctr.jobs.llm import TuningRequest, field_semantics
 from services.ctr.settings import CtrSettings
-from services.shared.traces import JobTrace
+from services.shared.telemetry.traces import JobTrace
 
 GIVEN = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 

@@ -180,7 +180,7 @@ def test_cancelling_ends_the_tuning_too_but_a_worker_that_stops_does_not(
     def cancelling(method: str, name: str) -> Any:
         if method == "GET":
             with attempts.store.storage.session() as session:
-                from services.shared.job import JobRow
+                from services.shared.jobs.job import JobRow
 
                 session.get(JobRow, attempts._job).cancel_requested = 1
             context.end("cancellation was asked for")

@@ -15,8 +15,8 @@ from services.llm.vectors.memory import Memory
 from services.llm.vectors.rows import VectorRows
 from services.llm.vectors.source import Source, Sources
 from services.llm.vectors.vectors import Vectors
-from services.shared.cache import Cache
-from services.shared.storage import Storage, migrate
+from services.shared.storage.cache import Cache
+from services.shared.storage.storage import Storage, migrate
 
 
 class Watched(TransformersEngine):

@@ -3,11 +3,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 from sqlalchemy import select, update
 
-from services.llm.tables import EmbeddingRow
+from services.llm.rows import EmbeddingRow
 from services.llm.vectors import rows
 from services.llm.vectors.rows import DAY_S, VectorRows
 from services.llm.vectors.vector import Vector
-from services.shared.storage import Storage
+from services.shared.storage.storage import Storage
 
 
 def some(*names: str) -> dict[str, Vector]:

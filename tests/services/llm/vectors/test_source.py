@@ -12,15 +12,15 @@ from llactr_core.errors import ArtifactError, NotFoundError, UnavailableError
 from llactr_core.semantics.table import FieldTable
 from llactr_core.semantics.template import default_template
 from llactr_core.semantics.weights import model_digest
-from services.llm.pointers import Pointers
+from services.llm.rows import FieldTableRow, TableAliasRow
 from services.llm.settings import LlmSettings
-from services.llm.store import Origin, TableStore
-from services.llm.table_info import TableInfo
-from services.llm.tables import FieldTableRow, TableAliasRow
+from services.llm.tables.pointers import Pointers
+from services.llm.tables.store import Origin, TableStore
+from services.llm.tables.table_info import TableInfo
 from services.llm.vectors import source
 from services.llm.vectors.source import Sources
-from services.shared.cache import Cache
-from services.shared.storage import Storage, migrate
+from services.shared.storage.cache import Cache
+from services.shared.storage.storage import Storage, migrate
 
 
 @pytest.fixture

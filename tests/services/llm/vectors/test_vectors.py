@@ -13,13 +13,13 @@ import redis
 from sqlalchemy import func, select, update
 
 from llactr_core.errors import LlactrError, UnavailableError
-from services.llm.tables import EmbeddingRow
+from services.llm.rows import EmbeddingRow
 from services.llm.vectors import keeper, vectors
 from services.llm.vectors.source import Source
 from services.llm.vectors.vector import Vector
 from services.llm.vectors.vectors import Vectors
-from services.shared.metrics import REGISTRY
-from services.shared.storage import Storage, migrate
+from services.shared.storage.storage import Storage, migrate
+from services.shared.telemetry.metrics import REGISTRY
 
 TEXTS = ["gender of the user", "x", "genres of the movie"]
 SOURCES = ("memory", "redis", "sql", "computed", "shared")

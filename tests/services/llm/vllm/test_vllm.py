@@ -13,7 +13,7 @@ from llactr_core.errors import ArtifactError
 from llactr_core.semantics.canary import distances
 from llactr_core.semantics.weights import resolve_model
 from services.llm.engines.engine import Voice
-from services.shared.artifacts import folder_digest
+from services.shared.storage.artifacts import folder_digest
 
 PARITY = 1e-5  # 1 - cosine
 

@@ -1,0 +1,1 @@
+"""Published field tables: rows, aliases, contents, and how they are read."""

@@ -1,0 +1,121 @@
+"""How a service's processes start and end: `serve` for the API, `work` for the worker."""
+
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+from prometheus_client import start_http_server
+from pydantic import ValidationError
+
+from llactr_core.errors import LlactrError, OptionError
+from services.shared.jobs.store import JobStore
+from services.shared.jobs.worker import Handler, run_worker
+from services.shared.settings import ServiceSettings
+from services.shared.telemetry.logs import configure_logging
+from services.shared.telemetry.metrics import REGISTRY
+from services.shared.telemetry.traces import close_tracing, configure_tracing
+
+GRACE_S = 3
+BACKLOG = 2048
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening address, taken before anything else is started.
+
+    Raises:
+        OptionError: the port is taken, or the address is not this machine's.
+    """
+    listener = None
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        # Named in full: asyncio sends small packets at once (TCP_NODELAY) only where it sees that this is TCP.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)  # now, not later: two that have bound the port would both believe it theirs
+    except OSError as error:
+        if listener is not None:
+            listener.close()
+        reason = error.strerror or str(error)
+        raise OptionError(f"cannot listen on {host}:{port}: {reason}; give another port or end what uses it") from None
+    return listener
+
+
+def serve(build: Callable[[], FastAPI], settings: ServiceSettings) -> None:
+    """Serve the app until SIGINT or SIGTERM; requests at work have 3 s to end."""
+    configure_logging(settings.log_level, f"{settings.service}-api")
+    configure_tracing(f"{settings.service}-api", settings.otlp_endpoint)
+    listener = bind(settings.host, settings.port)
+    app = build()
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, timeout_graceful_shutdown=GRACE_S, server_header=False, lifespan="on"
+    )
+    # uvicorn raises the signal again once it has shut down; then the process is done and ends with status 0.
+    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGINT, _leave)
+    server = uvicorn.Server(config)
+    try:
+        server.run(sockets=[listener])
+    finally:
+        close_tracing()
+    if not server.started:
+        raise SystemExit(3)
+
+
+def work(store: JobStore, handlers: Mapping[str, Handler], settings: ServiceSettings) -> None:
+    """Do jobs until SIGINT or SIGTERM; a job at work is given back, and the process ends at once.
+
+    Raises:
+        OptionError: the port of the metrics is taken.
+    """
+    _show_metrics(settings)
+    configure_tracing(f"{settings.service}-worker", settings.otlp_endpoint)
+    stop = threading.Event()
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+    run_worker(store, handlers, settings, stop)
+    close_tracing()
+    logging.shutdown()
+    sys.stdout.flush()
+    # A handler's thread may still be inside native code; it works on nothing that is ours any more.
+    os._exit(0)
+
+
+def _show_metrics(settings: ServiceSettings) -> None:
+    host, port = settings.worker_metrics_host, settings.worker_metrics_port
+    if port == 0:
+        return
+    try:
+        start_http_server(port, host, REGISTRY)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OptionError(f"the worker cannot show its metrics on {host}:{port}: {reason}; give another port") from None
+
+
+def guarded(main: Callable[[], None]) -> None:
+    """Run a process's main; what is wrong with its settings or its surroundings is one line on stderr and status 1."""
+    try:
+        main()
+    except LlactrError as error:
+        sys.stderr.write(f"error: {error.detail}\n")
+        raise SystemExit(1) from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        sys.stderr.write(f"error: setting {name}: {first['msg']}\n")
+        raise SystemExit(1) from None
+
+
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(0)

@@ -1,0 +1,1 @@
+"""Durable jobs: their table, their workers, and what HTTP shows of them."""

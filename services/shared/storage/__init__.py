@@ -1,0 +1,1 @@
+"""What outlives a process: the database, artifacts, and the cache before them."""

@@ -1,0 +1,213 @@
+"""The SQL storage: an engine that is safe for several processes, sessions, and migrations run from code."""
+
+import importlib.util
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command, context
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import URL, Connection, Engine, create_engine, event, func, select, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    PendingRollbackError,
+    SQLAlchemyError,
+    TimeoutError,
+)
+from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
+
+from llactr_core.errors import OptionError, UnavailableError
+from services.shared.storage.clock import teach_clock
+
+BUSY_TIMEOUT_S = 20
+MIGRATION_LOCK = 0x11AC72
+POOL_SIZE = 10
+POOL_OVERFLOW = 30
+POOL_TIMEOUT_S = 10
+# What libpq is told where the URL says nothing else: a server that is gone is noticed within about ten seconds.
+POSTGRES = {
+    "connect_timeout": "5",
+    "keepalives_idle": "5",
+    "keepalives_interval": "2",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "10000",
+    "application_name": "llactr",
+    "options": "-c statement_timeout=30s -c lock_timeout=20s -c idle_in_transaction_session_timeout=60s",
+}
+# The driver cannot reach the server, lost it in the middle, or reached one that does not take writes (a failover).
+NO_ANSWER = (OperationalError, InterfaceError, InternalError, PendingRollbackError, TimeoutError)
+
+logger = logging.getLogger(__name__)
+
+
+class Base(DeclarativeBase):
+    """The tables of this project."""
+
+
+class Storage:
+    """One database. `session()` is a transaction that may write, `reading()` one that never blocks a writer.
+
+    On SQLite a writing transaction takes the write lock when it begins (BEGIN IMMEDIATE), so that what it read is
+    still true when it writes; the file is in WAL mode and every commit reaches the disk.
+
+    Every method raises UnavailableError while the database does not answer. Whether a transaction that was being
+    committed at that moment took effect is then unknown.
+
+    Args:
+        url: SQLAlchemy's, of SQLite or PostgreSQL; what libpq may be told stands in its query.
+
+    Raises:
+        OptionError: the URL cannot be read, or is one of another database.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.engine = _engine(url)
+        self._write = sessionmaker(self.engine, expire_on_commit=False)
+        self._read = sessionmaker(self.engine.execution_options(sqlite_begin="DEFERRED"), expire_on_commit=False)
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """A writing transaction: committed on success, rolled back on any exception."""
+        with _answering(), self._write.begin() as session:
+            yield session
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A reading transaction."""
+        with _answering(), self._read.begin() as session:
+            yield session
+
+    def ping(self) -> None:
+        """Ask the database for a sign of life."""
+        with self.reading() as session:
+            session.execute(text("SELECT 1"))
+
+    def close(self) -> None:
+        """Close every pooled connection."""
+        self.engine.dispose()
+
+
+def hold(session: Session, lock: int) -> None:
+    """Be the only transaction that holds the lock, until it ends. On SQLite whoever writes is alone anyway."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(select(func.pg_advisory_xact_lock(lock)))
+
+
+def _engine(url: str) -> Engine:
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):  # whose messages quote parts of the URL, such as a piece of its password
+        raise OptionError(
+            "the database URL cannot be read; give sqlite:///file.db or postgresql://user@host:5432/database, "
+            "with special characters of a password escaped as %40"
+        ) from None
+    if parsed.get_backend_name() == "sqlite":
+        return _sqlite(parsed)
+    if parsed.drivername in ("postgresql", "postgresql+psycopg"):
+        told = {name: value for name, value in POSTGRES.items() if name not in parsed.query}
+        return create_engine(
+            parsed.set(drivername="postgresql+psycopg"),
+            connect_args=told,
+            hide_parameters=True,
+            pool_pre_ping=True,
+            pool_size=POOL_SIZE,
+            max_overflow=POOL_OVERFLOW,
+            pool_timeout=POOL_TIMEOUT_S,
+        )
+    raise OptionError(
+        f"the database URL names {parsed.drivername!r}; give sqlite:///file.db or postgresql://user@host/database"
+    )
+
+
+def _sqlite(url: URL) -> Engine:
+    if url.database and url.database != ":memory:":
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S}, hide_parameters=True)
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    try:
+        yield
+    except SQLAlchemyError as error:
+        is_lost = isinstance(error, DBAPIError) and error.connection_invalidated
+        if not is_lost and not isinstance(error, NO_ANSWER):
+            raise
+        logger.warning("the storage does not answer: %s", error)
+        raise UnavailableError("the storage does not answer; send the call again later") from error
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    # The driver must not begin transactions on its own: `_begin_sqlite` does, in the mode that the session asked for.
+    connection.isolation_level = None
+    teach_clock(connection)
+    cursor = connection.cursor()
+    for pragma in (f"busy_timeout={BUSY_TIMEOUT_S * 1000}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    mode = connection.get_execution_options().get("sqlite_begin", "IMMEDIATE")
+    connection.exec_driver_sql(f"BEGIN {mode}")
+
+
+def migrate(storage: Storage, package: str, revision: str = "head") -> None:
+    """Bring the database up or down to a revision of `<package>/migrations`. Safe when several processes do it at once.
+
+    Args:
+        storage: the database.
+        package: the package whose migrations they are.
+        revision: the name of one, `head` for the newest or `base` for an empty database.
+
+    Raises:
+        OptionError: the package has no folder of migrations, or none of them is the revision.
+        UnavailableError: the database does not answer.
+    """
+    config = _config_of(package)
+    script = ScriptDirectory.from_config(config)
+    newest_first = [one.revision for one in script.walk_revisions()] + ["base"]
+    goal = script.get_current_head() if revision == "head" else revision
+    if goal not in newest_first:
+        raise OptionError(f"{package!r} has no revision {revision!r}; the known ones are {', '.join(newest_first)}")
+    with _answering(), storage.engine.begin() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SET LOCAL statement_timeout = 0"))
+            connection.execute(text("SET LOCAL lock_timeout = 0"))
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
+        config.attributes["connection"] = connection
+        current = MigrationContext.configure(connection).get_current_revision() or "base"
+        if current not in newest_first:
+            raise OptionError(f"the database is at revision {current!r}, which is not known here; use what migrated it")
+        is_down = newest_first.index(current) < newest_first.index(goal)
+        (command.downgrade if is_down else command.upgrade)(config, goal)
+
+
+def _config_of(package: str) -> Config:
+    found = importlib.util.find_spec(package)
+    folders = list(found.submodule_search_locations or []) if found else []
+    if not folders or not (Path(folders[0]) / "migrations").is_dir():
+        raise OptionError(f"{package!r} has no migrations; give the package that holds a folder 'migrations'")
+    config = Config()
+    config.set_main_option("script_location", str(Path(folders[0]) / "migrations").replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def run_migrations() -> None:
+    """What a package's migrations/env.py calls: run the revisions on the connection that `migrate` opened."""
+    context.configure(connection=context.config.attributes["connection"], target_metadata=Base.metadata)
+    with context.begin_transaction():
+        context.run_migrations()

@@ -1,0 +1,247 @@
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from servers import Postgres
+
+from llactr_core.errors import ConflictError, JobCancelled, UnavailableError
+from llactr_core.progress import Progress
+from services.shared.jobs.job import Job
+from services.shared.jobs.store import JobStore
+from services.shared.jobs.worker import Handler, JobContext, run_worker
+from services.shared.settings import ServiceSettings
+from services.shared.storage.storage import Storage, migrate
+
+
+@contextmanager
+def working(store: JobStore, settings: ServiceSettings, handlers: Mapping[str, Handler]) -> Iterator[threading.Event]:
+    stop = threading.Event()
+    thread = threading.Thread(target=run_worker, args=(store, handlers, settings, stop))
+    thread.start()
+    try:
+        yield stop
+    finally:
+        stop.set()
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def migrated(url: str) -> JobStore:
+    storage = Storage(url)
+    migrate(storage, "services.llm")
+    return JobStore(storage)
+
+
+def until(condition: Callable[[], bool], seconds: float = 10) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError("the condition did not come true")
+        time.sleep(0.01)
+
+
+def ended(store: JobStore, job: Job) -> Job:
+    until(lambda: store.get(job.id).is_final)
+    return store.get(job.id)
+
+
+def forever(context: JobContext) -> dict[str, Any]:
+    (context.directory / "seen").write_text("here")
+    while True:
+        context.report(Progress("turning", 0.5))
+        context.sleep(0.01)
+
+
+def test_a_job_runs_to_its_result_and_its_folder_goes(store: JobStore, settings: ServiceSettings) -> None:
+    def double(context: JobContext) -> dict[str, Any]:
+        context.report(Progress("doubling", 0.5, step=7))
+        assert store.get(context.job.id).stage == "doubling"
+        (context.directory / "file").write_text("x")
+        return {"n": 2 * context.payload["n"]}
+
+    job = store.submit("double", {"n": 21})
+    with working(store, settings, {"double": double}):
+        done = ended(store, job)
+        until(lambda: not (settings.state / "jobs" / job.id).exists())
+    assert done.result == {"n": 42}
+    assert (done.state, done.progress, done.attempts) == ("succeeded", 1.0, 1)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "detail"),
+    [(ConflictError("two at once"), "conflict", "two at once"), (KeyError("secret"), "internal", "an internal error")],
+)
+def test_an_error_ends_a_job_as_its_problem(
+    store: JobStore, settings: ServiceSettings, error: Exception, code: str, detail: str
+) -> None:
+    def fail(_: JobContext) -> dict[str, Any]:
+        raise error
+
+    job = store.submit("fail", {})
+    with working(store, settings, {"fail": fail}):
+        done = ended(store, job)
+    assert done.state == "failed"
+    assert done.error is not None
+    assert done.error["code"] == code
+    assert done.error["detail"].startswith(detail)
+    assert "secret" not in str(done.error)
+
+
+def test_what_is_unavailable_is_tried_again_without_counting_attempts(
+    store: JobStore, settings: ServiceSettings
+) -> None:
+    calls: list[int] = []
+
+    def flaky(context: JobContext) -> dict[str, Any]:
+        calls.append(context.job.attempts)
+        if len(calls) == 1:
+            raise UnavailableError("the other service sleeps")
+        return {}
+
+    job = store.submit("flaky", {})
+    with working(store, settings, {"flaky": flaky}):
+        until(lambda: store.get(job.id).stage == "waiting: the other service sleeps")
+        assert ended(store, job).state == "succeeded"
+    assert calls == [1, 1]
+
+
+def test_cancelling_ends_the_handler(store: JobStore, settings: ServiceSettings) -> None:
+    job = store.submit("forever", {})
+    with working(store, settings, {"forever": forever}):
+        until(lambda: store.get(job.id).stage == "turning")
+        store.cancel(job.id)
+        assert ended(store, job).state == "cancelled"
+
+
+def test_a_stopped_worker_gives_its_job_back_at_once(store: JobStore, settings: ServiceSettings) -> None:
+    slow = settings.model_copy(update={"lease_s": 600.0})
+    job = store.submit("forever", {})
+    with working(store, slow, {"forever": forever}):
+        until(lambda: store.get(job.id).stage == "turning")
+    waiting = store.get(job.id)
+    assert (waiting.state, waiting.attempts) == ("queued", 0)
+
+    def finish(context: JobContext) -> dict[str, Any]:
+        return {"seen": (context.directory / "seen").read_text()}
+
+    with working(store, slow, {"forever": finish}):
+        assert ended(store, job).result == {"seen": "here"}
+
+
+def test_a_long_job_keeps_its_lease(store: JobStore, settings: ServiceSettings) -> None:
+    short = settings.model_copy(update={"lease_s": 0.8})
+
+    def slow(_: JobContext) -> dict[str, Any]:
+        time.sleep(1.7)
+        return {}
+
+    job = store.submit("slow", {})
+    with working(store, short, {"slow": slow}), working(store, short, {"slow": slow}):
+        done = ended(store, job)
+    assert (done.state, done.attempts) == ("succeeded", 1)
+
+
+def test_a_handler_that_lost_its_lease_is_told(store: JobStore, settings: ServiceSettings) -> None:
+    said: list[str] = []
+
+    def lose(context: JobContext) -> dict[str, Any]:
+        store.release(context.job, "taken away", 60.0)
+        try:
+            while True:
+                context.sleep(0.01)
+        except JobCancelled as error:
+            said.append(error.detail)
+            raise
+
+    job = store.submit("lose", {})
+    with working(store, settings, {"lose": lose}):
+        until(lambda: bool(said))
+    assert "lost" in said[0]
+    assert store.get(job.id).stage == "taken away"
+
+
+def test_jobs_outlive_a_database_that_is_away(postgres: Postgres, settings: ServiceSettings) -> None:
+    """One works on while its lease runs out, one ends in the meantime, one needs the database itself."""
+    stores = [migrated(postgres.new_database()) for _ in range(2)]
+    alone, shared = stores
+    away, back = threading.Event(), threading.Event()
+    steps: list[float] = []
+
+    def steady(context: JobContext) -> dict[str, Any]:
+        while not back.is_set():
+            steps.append(time.monotonic())
+            context.report(Progress("turning", 0.5))
+            context.sleep(0.02)
+        return {}
+
+    def ends(context: JobContext) -> dict[str, Any]:
+        away.wait(30)
+        return {"ended": "while the database was away"}
+
+    def asks(context: JobContext) -> dict[str, Any]:
+        away.wait(30)
+        return {"asked": shared.peek(context.job.id).kind}
+
+    patient = settings.model_copy(update={"lease_s": 60.0})
+    handlers = {"ends": ends, "asks": asks}
+    jobs = [(alone, alone.submit("steady", {})), *((shared, shared.submit(kind, {})) for kind in handlers)]
+    with (
+        working(alone, settings, {"steady": steady}),
+        working(shared, patient, handlers),
+        working(shared, patient, handlers),
+    ):
+        until(lambda: all(store.get(job.id).state == "running" for store, job in jobs) and bool(steps))
+        postgres.kill()
+        lease_over = time.monotonic() + settings.lease_s
+        away.set()
+        time.sleep(settings.lease_s + 2)
+        in_doubt = [step for step in steps if step > lease_over + 0.5]
+        postgres.start()
+        back.set()
+        steady_job, ended_job, asked_job = [ended(store, job) for store, job in jobs]
+    for store in stores:
+        store.storage.close()
+    assert (steady_job.state, steady_job.attempts) == ("succeeded", 1)
+    assert in_doubt == []
+    assert (ended_job.attempts, ended_job.result) == (1, {"ended": "while the database was away"})
+    assert (asked_job.attempts, asked_job.result) == (1, {"asked": "asks"})
+    assert asked_job.waits >= 1
+
+
+def test_two_workers_share_the_jobs(store: JobStore, settings: ServiceSettings) -> None:
+    done: list[int] = []
+
+    def note(context: JobContext) -> dict[str, Any]:
+        done.append(context.payload["n"])
+        return {}
+
+    jobs = [store.submit("note", {"n": n}) for n in range(12)]
+    with working(store, settings, {"note": note}), working(store, settings, {"note": note}):
+        for job in jobs:
+            assert ended(store, job).state == "succeeded"
+    assert sorted(done) == list(range(12))
+
+
+def test_reports_are_rare_but_stages_are_not_lost(store: JobStore, settings: ServiceSettings) -> None:
+    written: list[str] = []
+
+    class Counting(JobStore):
+        def report(self, job_id: str, progress: Progress, *, owner: str | None = None) -> bool:
+            written.append(progress.stage)
+            return super().report(job_id, progress, owner=owner)
+
+    def chatty(context: JobContext) -> dict[str, Any]:
+        for stage in ("one", "two"):
+            for step in range(500):
+                context.report(Progress(stage, step / 500))
+        return {}
+
+    counting = Counting(store.storage)
+    job = counting.submit("chatty", {})
+    with working(counting, settings, {"chatty": chatty}):
+        ended(store, job)
+    assert set(written) == {"one", "two"}
+    assert len(written) < 20

@@ -1,0 +1,126 @@
+"""Every revision up and down, with rows in every table, on both databases and for both services."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Column, MetaData, Table, insert, inspect, select
+
+import services.ctr.tables
+import services.llm.rows
+import services.shared.access.audit  # noqa: F401
+from llactr_core.errors import OptionError
+from services.shared.storage.storage import Base, Storage, migrate
+
+ROOT = Path(__file__).parents[4]
+SERVICES = ["llm", "ctr"]
+Rows = dict[str, list[tuple[Any, ...]]]
+
+
+@pytest.fixture
+def empty(database_url: str) -> Iterator[Storage]:
+    """A database without a table."""
+    opened = Storage(database_url)
+    yield opened
+    opened.close()
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_revisions_go_up_and_down_and_keep_the_rows(empty: Storage, service: str) -> None:
+    package = f"services.{service}"
+    migrate(empty, package, "0001")
+    first = tables_of(empty)
+    fill(empty, first)
+    before = rows_of(empty, first)
+    assert all(len(rows) == 1 for rows in before.values())
+
+    migrate(empty, package, "0002")
+    second = tables_of(empty)
+    assert rows_of(empty, first) == before
+    fill(empty, {name: table for name, table in second.items() if name not in first})
+    everything = rows_of(empty, second)
+    assert all(everything.values())
+
+    migrate(empty, package, "0001")
+    assert columns_of(tables_of(empty)) == columns_of(first)
+    assert rows_of(empty, first) == before
+
+    migrate(empty, package)
+    assert columns_of(tables_of(empty)) == columns_of(second)
+    assert rows_of(empty, first) == before
+    migrate(empty, package, "base")
+    assert tables_of(empty) == {}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_migrations_make_the_declared_tables_and_run_twice(empty: Storage, service: str) -> None:
+    for _ in range(2):
+        migrate(empty, f"services.{service}")
+    declared = {name for name in Base.metadata.tables if name.startswith(f"{service}_")} | {"jobs", "api_keys", "audit"}
+    assert declared | {"alembic_version"} == set(inspect(empty.engine).get_table_names())
+    with empty.engine.connect() as connection:
+        differences = compare_metadata(MigrationContext.configure(connection), Base.metadata)
+    other = SERVICES[1 - SERVICES.index(service)]
+    assert [one for one in differences if f"{other}_" not in str(one)] == []
+
+
+def test_a_database_of_another_version_is_left_alone(empty: Storage) -> None:
+    migrate(empty, "services.llm")
+    with empty.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(OptionError, match="at revision '9999'"):
+        migrate(empty, "services.llm")
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_an_operator_goes_down_by_a_command(tmp_path: Path, service: str) -> None:
+    url = f"sqlite:///{tmp_path / 'operated.db'}"
+    storage = Storage(url)
+    migrate(storage, f"services.{service}")
+    command = [sys.executable, "-m", f"services.{service}.migrations", "0001"]
+    subprocess.run(command, env={**os.environ, f"LLACTR_{service.upper()}_DATABASE_URL": url}, cwd=ROOT, check=True)
+    assert "audit" not in tables_of(storage)
+    storage.close()
+
+
+def tables_of(storage: Storage) -> dict[str, Table]:
+    """The tables as they are in the database, in an order in which they can be filled."""
+    found = MetaData()
+    found.reflect(storage.engine)
+    return {table.name: table for table in found.sorted_tables if table.name != "alembic_version"}
+
+
+def columns_of(tables: dict[str, Table]) -> dict[str, set[str]]:
+    return {name: {column.name for column in table.columns} for name, table in tables.items()}
+
+
+def fill(storage: Storage, tables: dict[str, Table]) -> None:
+    """One row for each table; what is no key is filled too."""
+    with storage.engine.begin() as connection:
+        for table in tables.values():
+            connection.execute(insert(table).values({column.name: value_of(column) for column in table.columns}))
+
+
+def value_of(column: Column[Any]) -> object:
+    kind = column.type.python_type if column.type.__class__.__name__ != "JSON" else dict
+    values: dict[type, object] = {
+        str: "x",
+        int: 7,
+        float: 1.5,
+        bytes: b"\x00\xff",
+        dict: {"deep": ["ü", 1, None]},
+        datetime: datetime(2026, 1, 1),
+    }
+    return values[kind]
+
+
+def rows_of(storage: Storage, tables: dict[str, Table]) -> Rows:
+    with storage.engine.connect() as connection:
+        return {name: [tuple(row) for row in connection.execute(select(table))] for name, table in tables.items()}
