@@ -52,7 +52,7 @@ def start(home: Path, data: Path) -> tuple[subprocess.Popen[bytes], dict[str, st
     }
     said = home / "up.out"
     with said.open("w") as out:
-        process = subprocess.Popen([LLACTR, "up", "--json"], env=env, stdout=out, stderr=out)
+        process = subprocess.Popen([LLACTR, "up", "--json"], cwd=home, env=env, stdout=out, stderr=out)
     while not said.read_text().rstrip().endswith("}"):
         assert process.poll() is None, f"`llactr up` ended:\n{said.read_text()}"
         time.sleep(0.1)

@@ -5,12 +5,12 @@ import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
-PROJECT = Path(__file__).parents[2]
 LOG = Path("docs/results/test-readings.csv")
 
 
-def record_reading(command: str, project: Path = PROJECT) -> bool:
-    """Append (date, commit, command) to the project's log; False where the code does not run from a checkout."""
+def record_reading(command: str, project: Path | None = None) -> bool:
+    """Append (date, commit, command) to the log of the project in which the process runs; False outside a checkout."""
+    project = project or Path.cwd()
     if not (project / ".git").exists() or not (project / LOG.parent).is_dir():
         return False
     commit = subprocess.run(

@@ -52,7 +52,8 @@ class FakeClient:
 
 
 @pytest.fixture
-def choice(tmp_path: Path) -> DatasetChoice:
+def choice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DatasetChoice:
+    monkeypatch.chdir(tmp_path)  # readings of a simulated test split are none of the project's
     folder = tmp_path / "shop"
     folder.mkdir()
     SHOP.save(write_shop(folder) / "schema.yaml")

@@ -49,7 +49,7 @@ def test_no_request_breaks_the_service(house: Any) -> None:
     assert answers.total() >= REQUESTS
     assert answers[200] > 500
     # Aliases were moved and versions deleted on the way; the service works as before.
-    assert house.published("afterwards") != version
+    assert house.published("afterwards", ssft={"skip": True, "seed": 6}) != version
 
 
 def exercise(
