@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 from pydantic import Field as Setting
 
 from llactr_core.errors import SchemaError
@@ -45,6 +45,13 @@ class Field(BaseModel):
     source: str | None = None
     part: Literal["hour", "weekday", "elapsed_days"] | None = None
     side: Literal["user", "item", "context"] | None = None
+
+    @field_validator("name", "description", "source")
+    @classmethod
+    def _no_nul(cls, text: str | None) -> str | None:
+        if text is not None and "\0" in text:
+            raise ValueError(f"{text[:50]!r} holds a NUL character, which no database keeps; leave it out")
+        return text
 
     @model_validator(mode="after")
     def _part_needs_source(self) -> Self:

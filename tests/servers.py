@@ -112,6 +112,23 @@ class Postgres:
         self.process.wait(10)
         self.process = None
 
+    def freeze(self) -> None:
+        """Stop every process of the server: connections stay, and nothing is answered."""
+        assert self.process is not None
+        # Each process that serves a connection leads a group of its own.
+        for process in self._processes():
+            os.kill(process, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        for process in self._processes():
+            os.kill(process, signal.SIGCONT)
+
+    def _processes(self) -> list[int]:
+        assert self.process is not None
+        first = self.process.pid
+        children = Path(f"/proc/{first}/task/{first}/children").read_text().split()
+        return [first, *map(int, children)]
+
     def new_database(self) -> str:
         """An empty database; its SQLAlchemy URL."""
         name = f"test_{time.monotonic_ns()}"

@@ -40,6 +40,7 @@ def build_field_table(
         NotFoundError, ArtifactError: the model is not here, or damaged.
         OptionError: the model cannot do what the options ask.
         SchemaError, DataError: samples for unknown fields, or no samples at all.
+        TooLargeError: a field's text has more tokens than the model reads.
     """
     with TemporaryDirectory(prefix="llactr-adapter-") as scratch:
         tuned = tune_model(schema, samples, model, options, adapter_dir or Path(scratch), progress, checkpoint_dir)
@@ -90,6 +91,7 @@ def embed_fields(schema: Schema, model: str, adapter_dir: Path | None = None, de
 
     Raises:
         NotFoundError, ArtifactError: as `load_tuned`.
+        TooLargeError: a field's text has more tokens than the model reads.
     """
     encoder = load_tuned(model, adapter_dir, device)
-    return encoder.embed(encoder.template.fields(schema))
+    return encoder.embed_tokens(encoder.tokenize_whole(encoder.template.fields(schema)))

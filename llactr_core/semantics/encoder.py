@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from llactr_core.errors import ArtifactError, OptionError
 from llactr_core.semantics.template import Pooling, Template, default_template, has_lm_head, is_causal
-from llactr_core.semantics.tokens import Tokens, load_tokenizer, padding_token, tokenize
+from llactr_core.semantics.tokens import Tokens, load_tokenizer, padding_token, tokenize, tokenize_whole
 from llactr_core.semantics.weights import read_config, resolve_model
 
 TOKENS_PER_BATCH = 4096
@@ -81,6 +81,14 @@ class TextEncoder:
     def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
         """Token ids per text, with special tokens as the template says, cut at its `max_tokens`."""
         return tokenize(self.tokenizer, self.template, texts)
+
+    def tokenize_whole(self, texts: Sequence[str]) -> list[Tokens]:
+        """As `tokenize`, but no text is cut.
+
+        Raises:
+            TooLargeError: a text has more tokens than the model reads; `row` is its index.
+        """
+        return tokenize_whole(self.tokenizer, self.template, texts)
 
     def forward(self, rows: Sequence[Tokens]) -> Tensor:
         """Vectors float32 [B, D] of token rows, with gradient where the caller allows it."""

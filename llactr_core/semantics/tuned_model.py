@@ -13,11 +13,13 @@ from llactr_core.semantics.encoder import TextEncoder
 from llactr_core.semantics.options import SsftOptions
 from llactr_core.semantics.recipe import recipe_of
 from llactr_core.semantics.sampling import clean_samples
-from llactr_core.semantics.template import candidates
+from llactr_core.semantics.template import candidates, default_template
+from llactr_core.semantics.tokens import load_tokenizer, tokenize_whole
 from llactr_core.semantics.tuned import TunedModel
 from llactr_core.semantics.tuning.adapter import load_adapter, save_adapter
 from llactr_core.semantics.tuning.checkpoint import checkpoint_path
 from llactr_core.semantics.tuning.launch import run_tuning
+from llactr_core.semantics.weights import resolve_model
 
 
 def tune_model(
@@ -38,9 +40,11 @@ def tune_model(
         NotFoundError, ArtifactError: the model is not here, or damaged.
         OptionError: the model cannot do what the options ask.
         SchemaError, DataError: samples for unknown fields, or no samples at all.
+        TooLargeError: a field's text has more tokens than the model reads.
     """
     if options.skip:
         return TunedModel()
+    _require_readable(schema, model)
     recipe = recipe_of(schema, samples, model, options)
     drawn = clean_samples(schema, samples, options.sam_num, options.seed)
     checkpoint = checkpoint_path(checkpoint_dir, recipe) if checkpoint_dir else None
@@ -65,6 +69,12 @@ def load_tuned(model: str, adapter_dir: Path | None = None, device: str = "auto"
         load_adapter(encoder, adapter_dir)
         canary.check(base, encoder.embed(canary.texts))
     return encoder
+
+
+def _require_readable(schema: Schema, model: str) -> None:
+    path = resolve_model(model)
+    template = default_template(path)
+    tokenize_whole(load_tokenizer(path), template, template.fields(schema))
 
 
 def _canary(

@@ -8,7 +8,7 @@ import typer
 
 from services.cli.console import AsJson, result, say, table
 from services.cli.jobs import started
-from services.cli.options import Options, Wait, parse_options
+from services.cli.options import Options, Wait, dataset_for_service, parse_options
 from services.cli.place import services
 
 app = typer.Typer(help="Field semantics: tune and embed them, look at them, roll back.", no_args_is_help=True)
@@ -24,13 +24,20 @@ def register(file: Annotated[Path, typer.Argument(help="A schema as YAML.")], as
     with services() as client:
         info = client.register_schema(schema.name, [field.model_dump(mode="json") for field in schema.fields])
     say(f"{info.name}: {'registered' if info.created else 'known already'}, {info.fingerprint[:12]}")
+    if info.extension is not None:
+        say(
+            f"job {info.extension.id} embeds the fields that the current table lacks; "
+            f"follow it with `llactr jobs watch {info.extension.id}`"
+        )
     result(asdict(info), as_json)
 
 
 @app.command()
 def refresh(
     schema: SchemaName,
-    dataset: Annotated[Path | None, typer.Option(help="The data that sample values are drawn from.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="The data that sample values are drawn from: a path or a URL.")
+    ] = None,
     model: Annotated[str | None, typer.Option(help="The language model; by default the service's.")] = None,
     ssft: Options = None,
     wait: Wait = True,
@@ -40,7 +47,7 @@ def refresh(
     with services() as client:
         answer = client.refresh_fields(
             schema,
-            dataset=None if dataset is None else str(dataset.absolute()),
+            dataset=None if dataset is None else dataset_for_service(dataset),
             model=model,
             ssft=parse_options(ssft),
         )

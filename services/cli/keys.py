@@ -9,7 +9,7 @@ from services.cli.console import AsJson, CommandError, result, say, table
 from services.cli.place import services
 
 if TYPE_CHECKING:
-    from llactr_client import ApiKey, Client
+    from llactr_client import ApiKey, Client, ClientError
     from llactr_client.call import Service
 
 app = typer.Typer(help="API keys of both services.", no_args_is_help=True)
@@ -40,9 +40,8 @@ def create(
             try:
                 key = made[0].key if made else None
                 made.append(client.create_key(name, role, service=one, scopes=scopes[one], key=key))
-            except ClientError:
-                for entry in made:
-                    client.revoke_key(entry.id, entry.service)
+            except ClientError as error:
+                _take_back(client, made, error)
                 raise
     say(f"{name}: a {role} key for {' and '.join(entry.service for entry in made)}; it is shown this once:")
     say(str(made[0].key))
@@ -75,6 +74,24 @@ def revoke(
     for entry in revoked:
         say(f"{entry.id}  {entry.service} {entry.name}: revoked")
     result({"keys": [_public(entry) for entry in revoked]}, as_json)
+
+
+def _take_back(client: "Client", made: "list[ApiKey]", why: "ClientError") -> None:
+    """Revoke the key where it was accepted already.
+
+    Raises:
+        CommandError: a service does not; the message also says why the key was to be taken back.
+    """
+    from llactr_client import ClientError
+
+    for entry in made:
+        try:
+            client.revoke_key(entry.id, entry.service)
+        except ClientError as error:
+            raise CommandError(
+                f"{why}; and the key {entry.id}, which the {entry.service.upper()} service accepts already, could not "
+                f"be revoked: {error}; do it with `llactr keys revoke {entry.id} --service {entry.service}`"
+            ) from error
 
 
 def _scoped(where: Where | None, scopes: "dict[Service, list[str] | None]") -> "list[Service]":

@@ -8,7 +8,7 @@ import typer
 
 from services.cli.console import AsJson, result, say, table
 from services.cli.jobs import started
-from services.cli.options import Options, Wait, parse_options
+from services.cli.options import Options, Wait, dataset_for_service, parse_options
 from services.cli.place import services
 
 app = typer.Typer(help="Models: versions, training at the service, promotion, roll-back.", no_args_is_help=True)
@@ -61,7 +61,7 @@ def promote(
 @app.command()
 def train(
     model: ModelName,
-    dataset: Annotated[Path, typer.Option(help="A dataset that the service may read.")],
+    dataset: Annotated[str, typer.Option(help="A dataset that the service may read: a path or a URL.")],
     schema: Annotated[Path | None, typer.Option(help="A schema as YAML; without it one is inferred.")] = None,
     label: Annotated[str | None, typer.Option(help="The column of 0 and 1, where the schema names none.")] = None,
     backbone: Annotated[str | None, typer.Option(help="By default deepfm.")] = None,
@@ -79,7 +79,7 @@ def train(
     with services() as client:
         job = client.train(
             model,
-            str(dataset.absolute()),
+            dataset_for_service(dataset),
             schema=content,
             label=label,
             backbone=backbone,
@@ -94,7 +94,7 @@ def train(
 @app.command()
 def refresh(
     model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help="By default the one that scores.")] = None,
-    dataset: Annotated[Path | None, typer.Option(help="By default the champion's.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="A path or a URL; by default the champion's.")] = None,
     ssft: Options = None,
     wait: Wait = True,
     as_json: AsJson = False,
@@ -102,6 +102,8 @@ def refresh(
     """The whole chain: a new field table, a new version trained on it, promotion."""
     with services() as client:
         job = client.refresh(
-            model, dataset=None if dataset is None else str(dataset.absolute()), ssft=parse_options(ssft)
+            model,
+            dataset=None if dataset is None else dataset_for_service(dataset),
+            ssft=parse_options(ssft),
         )
         started(client, job, wait=wait, as_json=as_json)

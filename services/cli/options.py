@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,6 +14,11 @@ Options = Annotated[
     list[str] | None,
     typer.Option("--option", "-o", metavar="KEY=VALUE", help="May be repeated; VALUE as JSON or plain text."),
 ]
+
+
+def dataset_for_service(given: str) -> str:
+    """A dataset as a service on this machine finds it: a URL as it is, a path made absolute."""
+    return given if "://" in given else str(Path(given).absolute())
 
 
 def parse_options(pairs: Sequence[str] | None) -> dict[str, object] | None:

@@ -52,12 +52,12 @@ class Place:
 
     def key(self) -> str | None:
         """LLACTR_KEY, or the admin key of the state folder, or None."""
-        given = os.environ.get("LLACTR_KEY")
+        given = os.environ.get("LLACTR_KEY", "").strip()
         if given:
             return given
         try:
             return self.key_file.read_text(encoding="utf-8").strip() or None
-        except OSError:
+        except (OSError, UnicodeDecodeError):
             return None
 
 

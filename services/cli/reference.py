@@ -15,7 +15,7 @@ from services.ctr.api import build_app as build_ctr
 from services.ctr.settings import CtrSettings
 from services.llm.api import build_app as build_llm
 from services.llm.settings import LlmSettings
-from services.shared.access.keys import ensure_admin_key
+from services.shared.access.admin_key import ensure_admin_key
 from services.shared.telemetry import logs, metrics, traces
 
 FILE = Path(__file__).parents[2] / "docs" / "reference.md"

@@ -93,7 +93,7 @@ def check_ports(place: Place) -> None:
 @contextmanager
 def _own_home(place: Place) -> Iterator[None]:
     """The state folder with its admin key, for this process alone."""
-    from services.shared.access.keys import ensure_admin_key
+    from services.shared.access.admin_key import ensure_admin_key
 
     try:
         place.home.mkdir(parents=True, exist_ok=True)

@@ -20,7 +20,6 @@ from services.shared.access.audit_routes import audit_router
 from services.shared.access.auth import Guard
 from services.shared.access.key_routes import key_router
 from services.shared.http.app import create_app
-from services.shared.http.problems import documented
 from services.shared.http.serving import guarded, serve
 from services.shared.jobs.job import Job, State
 from services.shared.jobs.routes import job_router
@@ -68,7 +67,7 @@ def build_app(settings: CtrSettings) -> FastAPI:
     storage = Storage(settings.storage_url)
     migrate(storage, "services.ctr")
     guard, audit = Guard(storage, settings), AuditLog(storage, settings.audit_days)
-    guard.check_exposure()
+    guard.ensure_key()
     registry = Registry(storage, settings.bundles)
     pool = ModelPool(registry, default_model=settings.default_model, max_loaded=settings.max_loaded)
     jobs = ServedJobs(storage, settings.max_queued, pool)
@@ -103,7 +102,7 @@ def build_app(settings: CtrSettings) -> FastAPI:
 def _ready_router(pool: ModelPool) -> APIRouter:
     router = APIRouter(tags=["health"])
 
-    @router.get("/readyz", summary="Whether a champion is loaded and verified", responses=documented(503))
+    @router.get("/readyz", summary="Whether a champion is loaded and verified")
     def readyz() -> Ready:
         """200 as soon as a champion can score."""
         loaded = sorted(pool.champions().values(), key=lambda model: model.name)

@@ -34,7 +34,7 @@ def main() -> None:
     configure_logging(settings.log_level, "ctr-worker")
     storage = Storage(settings.storage_url)
     migrate(storage, "services.ctr")
-    store = JobStore(storage)
+    store = JobStore(storage, settings.max_queued, settings.max_attempts)
     work(store, build_handlers(settings, storage, store), settings)
 
 

@@ -28,7 +28,7 @@ from services.shared.access.audit_routes import audit_router
 from services.shared.access.auth import Guard
 from services.shared.access.key_routes import key_router
 from services.shared.http.app import Health, create_app
-from services.shared.http.problems import documented
+from services.shared.http.patience import Patience
 from services.shared.http.serving import guarded, serve
 from services.shared.jobs.routes import job_router
 from services.shared.jobs.store import JobStore
@@ -37,6 +37,8 @@ from services.shared.storage.storage import Storage, migrate
 from services.shared.telemetry.metric_routes import metric_router
 
 DESCRIPTION = "Field semantics as a service: tune a language model to a schema's fields, and publish their vectors."
+
+READY_S = 1.5
 
 
 def build_app(settings: LlmSettings) -> FastAPI:
@@ -48,7 +50,7 @@ def build_app(settings: LlmSettings) -> FastAPI:
     storage = Storage(settings.storage_url)
     migrate(storage, "services.llm")
     guard, audit = Guard(storage, settings), AuditLog(storage, settings.audit_days)
-    guard.check_exposure()
+    guard.ensure_key()
     cache = Cache(settings.redis_url.get_secret_value() if settings.redis_url else None)
     pointers = Pointers(storage, cache, settings.pointer_poll_s)
     tables = TableStore(storage, settings, cache)
@@ -89,16 +91,19 @@ def build_app(settings: LlmSettings) -> FastAPI:
 
 def _ready_router(storage: Storage, engine: Engine) -> APIRouter:
     router = APIRouter(tags=["health"])
+    patience = Patience(READY_S, 2)
+
+    def check() -> None:
+        storage.ping()
+        engine.check()
 
     @router.get(
         "/readyz",
         summary="Whether storage answers and the engine can embed",
         response_model_exclude_none=True,
-        responses=documented(503),
     )
-    def readyz() -> Health:
-        storage.ping()
-        engine.check()
+    async def readyz() -> Health:
+        await patience.wait(check)
         return Health(status="ready")
 
     return router

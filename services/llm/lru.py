@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -10,12 +10,19 @@ V = TypeVar("V")
 
 
 class Lru(Generic[K, V]):
-    """At most `size` values by key; the one that was used longest ago is dropped first. Safe between threads."""
+    """Values by key, all together at most so heavy; who was used longest ago is dropped first. Safe between threads.
 
-    def __init__(self, size: int) -> None:
-        self._size = size
+    Args:
+        limit: the most that all values may weigh.
+        weigh: the weight of a value; 1 where none is given, so that `limit` is their number.
+    """
+
+    def __init__(self, limit: int, weigh: Callable[[V], int] = lambda _: 1) -> None:
+        self._limit = limit
+        self._weigh = weigh
+        self._weight = 0
         self._values: OrderedDict[K, V] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def get(self, key: K) -> V | None:
         """The value, or None."""
@@ -26,9 +33,28 @@ class Lru(Generic[K, V]):
             return value
 
     def put(self, key: K, value: V) -> None:
-        """Remember a value."""
+        """Remember a value, unless it is heavier than all may be together."""
+        weight = self._weigh(value)
         with self._lock:
-            self._values[key] = value
-            self._values.move_to_end(key)
-            while len(self._values) > self._size:
-                self._values.popitem(last=False)
+            self._drop(key)
+            self.make_room(weight)
+            if weight <= self._limit:
+                self._values[key] = value
+                self._weight += weight
+
+    def make_room(self, weight: int) -> None:
+        """Drop values until one of this weight has room, or none is left."""
+        with self._lock:
+            while self._values and self._weight + weight > self._limit:
+                self._drop(next(iter(self._values)))
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._values.clear()
+            self._weight = 0
+
+    def _drop(self, key: K) -> None:
+        value = self._values.pop(key, None)
+        if value is not None:
+            self._weight -= self._weigh(value)

@@ -1,4 +1,4 @@
-"""Facts and texts as JSON and UTF-8 can carry them."""
+"""Facts as JSON can carry them."""
 
 import math
 from typing import Any
@@ -13,12 +13,3 @@ def plain(value: object) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def is_unicode(text: str) -> bool:
-    """Whether the text is whole characters: JSON can spell half a surrogate pair, which UTF-8 cannot carry."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -86,6 +86,11 @@ class LlmSettings(ServiceSettings):
         description="Where adapters and tables are kept: a folder or an fsspec URL such as s3://bucket/llactr; "
         "without it, <home>/llm/artifacts.",
     )
+    max_body_bytes: int = Field(
+        default=16 * MEBIBYTE,
+        ge=1024,
+        description="The largest request body, in bytes. A body of JSON takes many times its size in memory.",
+    )
     cached_tables: int = Field(default=32, ge=1, description="Field tables kept in memory by the API process.")
     pointer_poll_s: float = Field(
         default=1.0, gt=0, le=60, description="Seconds between two looks at where the tables' aliases point."

@@ -8,6 +8,7 @@ from services.llm.jobs import request as refresh
 from services.llm.jobs.extension import extension_handler
 from services.llm.jobs.refresh import refresh_handler
 from services.llm.models import stay_offline
+from services.llm.schema_store import SchemaStore
 from services.llm.settings import LlmSettings
 from services.llm.tables.retention import Retention
 from services.llm.tables.store import TableStore
@@ -30,11 +31,12 @@ def main() -> None:
     threading.Thread(target=retention.run, args=(threading.Event(),), name="retention", daemon=True).start()
     engine = choose_engine(settings, worker=True)
     engine.resume()  # a vLLM server of our own starts here, so that it is there before the first job
+    jobs = JobStore(storage, settings.max_queued, settings.max_attempts)
     handlers = {
-        refresh.KIND: refresh_handler(tables, engine, settings),
+        refresh.KIND: refresh_handler(tables, engine, settings, SchemaStore(storage), jobs),
         extension.KIND: extension_handler(tables, engine),
     }
-    work(JobStore(storage), handlers, settings)
+    work(jobs, handlers, settings)
 
 
 if __name__ == "__main__":

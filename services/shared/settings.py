@@ -58,6 +58,12 @@ class ServiceSettings(BaseSettings):
     )
     max_body_bytes: int = Field(default=64 * MEBIBYTE, ge=1024, description="The largest request body, in bytes.")
     max_queued: int = Field(default=1000, ge=1, description="The most jobs that may wait; more are refused with 429.")
+    max_attempts: int = Field(
+        default=20, ge=1, description="Attempts after which a job that kills its workers and gets no further is failed."
+    )
+    keep_jobs_days: float = Field(
+        default=90.0, gt=0, le=36_500, description="Days that a job which ended, and the keys of its calls, are kept."
+    )
     lease_s: float = Field(
         default=10.0, gt=0, description="Seconds after which a job whose worker went silent is taken over by another."
     )

@@ -1,6 +1,7 @@
 """A tiny real HTTP service for the client's tests: it answers from a script and keeps what it was asked."""
 
 import asyncio
+import contextlib
 import json
 import socket
 import threading
@@ -101,5 +102,37 @@ def _bytes(content: object) -> bytes:
 @pytest.fixture
 def service() -> Iterator[ScriptedService]:
     running = ScriptedService()
+    yield running
+    running.close()
+
+
+class BrokenOff:
+    """Answers every call with the first half of an answer, and keeps the methods."""
+
+    def __init__(self) -> None:
+        self.methods: list[str] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._answer, daemon=True).start()
+
+    def _answer(self) -> None:
+        with contextlib.suppress(OSError):  # the listener was closed
+            while True:
+                connection, _ = self._listener.accept()
+                with connection:
+                    self.methods.append(connection.recv(65536).split(b" ")[0].decode())
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
+                    connection.shutdown(socket.SHUT_WR)
+                    while connection.recv(65536):
+                        pass
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+
+@pytest.fixture
+def broken_off() -> Iterator[BrokenOff]:
+    running = BrokenOff()
     yield running
     running.close()

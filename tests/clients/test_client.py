@@ -1,9 +1,20 @@
 import hashlib
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from llactr_client import ApiError, Client, ConnectionFailed, JobFailed, JobTimeout, Retry
+from llactr_client import (
+    ApiError,
+    AsyncClient,
+    Client,
+    ClientError,
+    ConnectionFailed,
+    Job,
+    JobFailed,
+    JobTimeout,
+    Retry,
+)
 
 QUICK = Retry(attempts=3, first_s=0.01, most_s=0.2)
 FIELDS = {"schema": "s", "version": "v1", "fields": ["a", "b"], "vectors": [[1, 0.5], [0, -1]], "model": "mini"}
@@ -117,6 +128,41 @@ def test_an_answer_that_takes_too_long(service: Any) -> None:
     assert len(service.asked) == 1, "a call that may have arrived is not sent again"
 
 
+def test_what_may_have_arrived_is_not_repeated_where_that_could_undo_it(broken_off: Any) -> None:
+    """The service closes each connection in the middle of its answer."""
+    calls: dict[str, Callable[[Client], object]] = {
+        "GET": lambda client: client.models(),
+        "POST": lambda client: client.score([{}]),
+        "PUT": lambda client: client.set_field_alias("s", "current", "previous"),
+        "DELETE": lambda client: client.delete_fields("s", "v1"),
+    }
+    with Client(broken_off.url, broken_off.url, retry=QUICK) as client:
+        for call in calls.values():
+            with pytest.raises(ConnectionFailed):
+                call(client)
+    assert {method: broken_off.methods.count(method) for method in calls} == {
+        "GET": 3,
+        "POST": 3,
+        "PUT": 1,
+        "DELETE": 1,
+    }
+
+
+@pytest.mark.parametrize("key", ["a\nb", "schl\u00fcssel", "a b", "a\x7f"])
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_a_key_that_no_service_gave_is_refused_unrepeated(kind: type[Client] | type[AsyncClient], key: str) -> None:
+    with pytest.raises(ClientError, match="printable ASCII") as caught:
+        kind(key=key)
+    assert key not in str(caught.value)
+
+
+def test_one_text_is_one_text(service: Any) -> None:
+    service.answer("/v1/embeddings", {"data": [{"index": 0, "embedding": [1]}], "model": "m"})
+    with client_of(service) as client:
+        client.embeddings("abc")
+    assert service.asked[0].json() == {"input": ["abc"]}
+
+
 def test_unchanged_vectors_are_not_sent_again(service: Any) -> None:
     service.answer("/v1/fields/s", FIELDS, etag='"v1"')
     service.answer("/v1/fields/s", None, 304, etag='"v1"')
@@ -152,7 +198,9 @@ def test_refresh_answers_a_job_or_a_version(service: Any) -> None:
 
 
 def test_the_rest_of_the_calls_parse_their_answers(service: Any) -> None:
-    service.answer("/v1/schemas", {"name": "s", "fingerprint": "f", "fields": []}, 201)
+    schema = {"name": "s", "fingerprint": "f", "fields": []}
+    service.answer("/v1/schemas", schema, 201)
+    service.answer("/v1/schemas", {**schema, "extension": {"id": "x", "state": "queued"}})
     service.answer("/v1/schemas/s", {"name": "s", "fingerprint": "f", "fields": []})
     service.answer("/v1/fields/s/versions", {"versions": [{"version": "v1", "aliases": ["current"], "model": "m"}]})
     service.answer("/v1/fields/s/similarity", {"fields": ["a"], "similarity": [[1]], "version": "v1"})
@@ -178,7 +226,8 @@ def test_the_rest_of_the_calls_parse_their_answers(service: Any) -> None:
     service.answer("/readyz", {"detail": "no champion", "code": "no-model"}, 503)
     with client_of(service) as client:
         assert client.register_schema("s", [{"name": "a"}]).created
-        assert not client.schema("s").created
+        assert client.register_schema("s", []).extension == Job("llm", "x", "queued")
+        assert client.schema("s").extension is None
         assert client.field_versions("s")[0].aliases == ("current",)
         assert client.similarity("s").cosines == ((1.0,),)
         assert client.set_field_alias("s", "current", "v1").previous == "v0"
@@ -194,7 +243,7 @@ def test_the_rest_of_the_calls_parse_their_answers(service: Any) -> None:
         assert client.health("ctr").ok
         ready = client.ready("ctr")
     assert (ready.ok, ready.status, ready.detail) == (False, 503, "no champion")
-    assert service.asked[8].json() == {"version": "x", "force": True}
+    assert service.asked[9].json() == {"version": "x", "force": True}
     assert [a.path for a in service.asked].count("/readyz") == 1
 
 

@@ -37,6 +37,8 @@ def test_the_name_of_a_schema_does_not_matter() -> None:
         ({"name": "s", "fields": [{"name": "a"}, {"name": "a"}]}, "given more than once: a"),
         ({"name": "s", "label": "a", "fields": [{"name": "a"}]}, "cannot be a field as well"),
         ({"name": "s", "fields": [{"name": "a", "part": "hour"}]}, "go together"),
+        ({"name": "s", "fields": [{"name": "a\0b"}]}, "fields.0.name: .*NUL"),
+        ({"name": "s", "fields": [{"name": "a", "description": "\0"}]}, "fields.0.description: .*NUL"),
         ({"name": "s", "fields": [{"name": "a", "kind": "number"}]}, "fields.0.kind"),
         ({"name": "s", "fields": [{"name": "a", "min_cuont": 2}]}, "min_cuont"),
         ({"name": "../s", "fields": [{"name": "a"}]}, "name"),

@@ -17,6 +17,7 @@ from llactr_client.exchange import (
     ReplyCache,
     Retry,
     TraceSource,
+    checked_key,
     limits,
     lost,
     reply_of,
@@ -58,6 +59,9 @@ class AsyncClient:
         timeout_s: seconds that one answer may take.
         retry: how often and with which pauses a call is repeated that did not arrive or was answered by 503 or 429.
         trace: gives the W3C `traceparent` of the trace that the calls belong to, or None.
+
+    Raises:
+        ClientError: the key holds what no key can.
     """
 
     def __init__(
@@ -71,7 +75,7 @@ class AsyncClient:
         trace: TraceSource | None = None,
     ) -> None:
         self._base: dict[Service, str] = {"ctr": ctr_url.rstrip("/"), "llm": llm_url.rstrip("/")}
-        self._key = key
+        self._key = checked_key(key)
         self._retry = retry or Retry()
         self._trace = trace
         self._cache = ReplyCache()
@@ -167,10 +171,14 @@ class AsyncClient:
         """Point an alias at a version; rolling back is the same call with an older version."""
         return await self.send(llm_calls.set_field_alias(schema, alias, version))
 
+    async def delete_field_alias(self, schema: str, alias: str) -> str:
+        """Delete an alias other than `current` and `previous`; the version that it pointed at."""
+        return await self.send(llm_calls.delete_field_alias(schema, alias))
+
     async def embeddings(
-        self, texts: Sequence[str], *, model: str | None = None, version: str | None = None
+        self, texts: str | Sequence[str], *, model: str | None = None, version: str | None = None
     ) -> Embeddings:
-        """Vectors of texts, by the base model or by the tuned model of a field table version."""
+        """Vectors of texts (or of one), by the base model or by the tuned model of a field table version."""
         return await self.send(llm_calls.embeddings(texts, model, version))
 
     # -- the CTR service ------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from llactr_client.exchange import (
     ReplyCache,
     Retry,
     TraceSource,
+    checked_key,
     limits,
     lost,
     reply_of,
@@ -59,6 +60,9 @@ class Client:
         timeout_s: seconds that one answer may take.
         retry: how often and with which pauses a call is repeated that did not arrive or was answered by 503 or 429.
         trace: gives the W3C `traceparent` of the trace that the calls belong to, or None.
+
+    Raises:
+        ClientError: the key holds what no key can.
     """
 
     def __init__(
@@ -72,7 +76,7 @@ class Client:
         trace: TraceSource | None = None,
     ) -> None:
         self._base: dict[Service, str] = {"ctr": ctr_url.rstrip("/"), "llm": llm_url.rstrip("/")}
-        self._key = key
+        self._key = checked_key(key)
         self._retry = retry or Retry()
         self._trace = trace
         self._cache = ReplyCache()
@@ -168,8 +172,14 @@ class Client:
         """Point an alias at a version; rolling back is the same call with an older version."""
         return self.send(llm_calls.set_field_alias(schema, alias, version))
 
-    def embeddings(self, texts: Sequence[str], *, model: str | None = None, version: str | None = None) -> Embeddings:
-        """Vectors of texts, by the base model or by the tuned model of a field table version."""
+    def delete_field_alias(self, schema: str, alias: str) -> str:
+        """Delete an alias other than `current` and `previous`; the version that it pointed at."""
+        return self.send(llm_calls.delete_field_alias(schema, alias))
+
+    def embeddings(
+        self, texts: str | Sequence[str], *, model: str | None = None, version: str | None = None
+    ) -> Embeddings:
+        """Vectors of texts (or of one), by the base model or by the tuned model of a field table version."""
         return self.send(llm_calls.embeddings(texts, model, version))
 
     # -- the CTR service ------------------------------------------------------------------------------------------

@@ -10,12 +10,15 @@ from typing import Generic, TypeVar
 import httpx2
 
 from llactr_client.call import Call, Reply
-from llactr_client.errors import ConnectionFailed, error_of
+from llactr_client.errors import ClientError, ConnectionFailed, error_of
 
 T = TypeVar("T")
 TraceSource = Callable[[], str | None]
-# The request cannot have been carried out: no connection, or one that the service had closed before reading it.
-NEVER_ARRIVED = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.RemoteProtocolError)
+NEVER_ARRIVED = (httpx2.ConnectError, httpx2.ConnectTimeout)
+# The service closed the connection: before it read the call, or in the middle of its answer. A second PUT or DELETE
+# may then undo the first, or be told that there is nothing left to delete.
+PERHAPS_ARRIVED = httpx2.RemoteProtocolError
+NOT_TWICE = frozenset({"PUT", "DELETE"})
 BUSY = frozenset({429, 503})
 CACHED_REPLIES = 16
 LOOPBACK = ("all://127.0.0.1", "all://localhost", "all://[::1]")
@@ -95,13 +98,18 @@ class Exchange(Generic[T]):
         self._failures += 1
         again = self._call.repeatable and self._failures < self._retry.attempts
         if isinstance(outcome, httpx2.TransportError):
-            if again and isinstance(outcome, NEVER_ARRIVED):
+            if again and self._may_repeat(outcome):
                 return self._retry.pause(self._failures)
             raise lost(self._call, outcome)
         if outcome.status in BUSY and again and outcome.status not in self._call.accept:
             return self._retry.pause(self._failures, outcome.headers.get("retry-after"))
         self.result = self._call.parse(self._checked(outcome))
         return None
+
+    def _may_repeat(self, error: httpx2.TransportError) -> bool:
+        if isinstance(error, PERHAPS_ARRIVED):
+            return self._call.method not in NOT_TWICE
+        return isinstance(error, NEVER_ARRIVED)
 
     def _checked(self, reply: Reply) -> Reply:
         if reply.status == 304 and self._stored is not None:
@@ -110,6 +118,20 @@ class Exchange(Generic[T]):
             raise error_of(reply.status, reply.body)
         self._cache.put(self._call, reply)
         return reply
+
+
+def checked_key(key: str | None) -> str | None:
+    """The key, if it can be one.
+
+    Raises:
+        ClientError: it holds a blank, a line break or a letter beyond ASCII. The key is not repeated.
+    """
+    if key is not None and not (key.isascii() and key.isprintable() and " " not in key):
+        raise ClientError(
+            "the API key may hold printable ASCII characters only, without blanks and line breaks; "
+            "give it as it was printed when it was made"
+        )
+    return key
 
 
 def lost(call: Call[T], error: httpx2.TransportError) -> ConnectionFailed:

@@ -164,7 +164,13 @@ def set_field_alias(schema: str, alias: str, version: str) -> Call[Alias]:
     return Call("llm", "PUT", target, alias_of, encode({"version": version}), JSON)
 
 
-def embeddings(texts: Sequence[str], model: str | None, version: str | None) -> Call[Embeddings]:
+def delete_field_alias(schema: str, alias: str) -> Call[str]:
+    """DELETE /v1/fields/{schema}/aliases/{alias}; the version that it pointed at."""
+    target = path("v1", "fields", schema, "aliases", alias)
+    return Call("llm", "DELETE", target, lambda reply: parsing.text(reply.object(), "previous"))
+
+
+def embeddings(texts: str | Sequence[str], model: str | None, version: str | None) -> Call[Embeddings]:
     """POST /v1/embeddings."""
 
     def parse(reply: Reply) -> Embeddings:
@@ -173,7 +179,7 @@ def embeddings(texts: Sequence[str], model: str | None, version: str | None) -> 
         vectors = tuple(parsing.numbers(entry, "embedding") for entry in entries)
         return Embeddings(vectors, parsing.text(content, "model"))
 
-    body = given({"input": list(texts), "model": model, "version": version})
+    body = given({"input": [texts] if isinstance(texts, str) else list(texts), "model": model, "version": version})
     return Call("llm", "POST", "/v1/embeddings", parse, encode(body), JSON)
 
 
@@ -195,11 +201,13 @@ def job_headers(idempotency_key: str | None) -> dict[str, str]:
 
 
 def _schema(content: Mapping[str, object], created: bool = False) -> SchemaInfo:
+    extension = parsing.mapping(content, "extension")
     return SchemaInfo(
         name=parsing.text(content, "name"),
         fingerprint=parsing.text(content, "fingerprint"),
         fields=parsing.objects(content, "fields"),
         created=created,
+        extension=parsing.job_of("llm", extension) if extension else None,
     )
 
 

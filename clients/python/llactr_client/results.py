@@ -35,12 +35,16 @@ class Job:
 
 @dataclass(frozen=True)
 class SchemaInfo:
-    """A schema as the LLM service knows it. `created` is True where the call made it (or a new version of it)."""
+    """A schema as the LLM service knows it. `created` is True where the call made it (or a new version of it).
+
+    `extension` is the job that adds the fields which the current table lacks, where registering it began one.
+    """
 
     name: str
     fingerprint: str
     fields: tuple[Mapping[str, object], ...]
     created: bool = False
+    extension: Job | None = None
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from llactr_client import ApiError, Client, ConnectionFailed, Job
+from llactr_client import ApiError, Client, ClientError, ConnectionFailed, Job
 from llactr_client.exchange import Retry
 
 from llactr_core import errors
-from llactr_core.errors import ConflictError, LlactrError, NotFoundError, PermissionDenied, UnavailableError
+from llactr_core.errors import (
+    ConflictError,
+    LlactrError,
+    NotFoundError,
+    OptionError,
+    PermissionDenied,
+    UnavailableError,
+)
 from llactr_core.progress import Progress
 from llactr_core.schema import Schema
 from llactr_core.semantics.table import FieldTable
@@ -103,14 +110,22 @@ class FieldSemantics:
 
 @contextmanager
 def field_semantics(settings: CtrSettings) -> Iterator[FieldSemantics]:
-    """A connection to the LLM service that the settings name."""
-    with Client(
-        llm_url=settings.llm_url,
-        key=_key(settings),
-        timeout_s=settings.llm_timeout_s,
-        retry=RETRY,
-        trace=traceparent,
-    ) as client:
+    """A connection to the LLM service that the settings name.
+
+    Raises:
+        OptionError: the key holds what no key can.
+    """
+    try:
+        client = Client(
+            llm_url=settings.llm_url,
+            key=_key(settings),
+            timeout_s=settings.llm_timeout_s,
+            retry=RETRY,
+            trace=traceparent,
+        )
+    except ClientError as error:
+        raise OptionError(f"{error} (LLACTR_CTR_LLM_KEY, or admin.key)") from error
+    with client:
         yield FieldSemantics(client)
 
 
@@ -152,8 +167,8 @@ def _semantic(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 def _key(settings: CtrSettings) -> str | None:
     if settings.llm_key is not None:
-        return settings.llm_key.get_secret_value()
+        return settings.llm_key.get_secret_value().strip()
     try:
         return settings.key_file.read_text(encoding="utf-8").strip() or None
-    except OSError:
+    except (OSError, UnicodeDecodeError):
         return None

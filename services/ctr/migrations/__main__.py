@@ -1,4 +1,4 @@
-"""Brings the CTR service's database to a revision: `python -m services.ctr.migrations 0001`."""
+"""Brings the CTR service's database to a revision: `python -m services.ctr.migrations ctr_0001`."""
 
 from services.ctr.settings import CtrSettings
 from services.shared.http.serving import guarded

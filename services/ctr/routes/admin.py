@@ -16,6 +16,9 @@ from services.ctr.settings import CtrSettings
 from services.shared.access.auth import Guard, Role
 from services.shared.datasets import resolve_dataset
 from services.shared.http.problems import documented
+from services.shared.http.route import CheckedRoute
+from services.shared.jobs.calls import Call, call_of
+from services.shared.jobs.job import Job
 from services.shared.jobs.routes import Accepted, JobRef
 from services.shared.jobs.store import JobStore
 from services.shared.telemetry.traces import traceparent
@@ -63,7 +66,7 @@ class AliasResponse(BaseModel):
 
 def admin_router(registry: Registry, pool: ModelPool, jobs: JobStore, settings: CtrSettings, guard: Guard) -> APIRouter:
     """The changing side of the service."""
-    router = APIRouter(tags=["admin"])
+    router = APIRouter(route_class=CheckedRoute, tags=["admin"])
     trainer, admin = Depends(guard.require(Role.TRAINER)), Depends(guard.require(Role.ADMIN))
 
     @router.post(
@@ -75,10 +78,14 @@ def admin_router(registry: Registry, pool: ModelPool, jobs: JobStore, settings: 
     )
     def train(model: ModelPath, request: TrainRequest, idempotency_key: IdempotencyKey = None) -> Accepted:
         """A job trains the version and registers it; it becomes the champion if the model has none."""
+        asked = call_of(idempotency_key, model, "train", request.model_dump(mode="json", by_alias=True))
+        known = jobs.known(asked)
+        if known is not None:
+            return _accepted(known)
         request.schema_given()
         TrainOptions.parse({**request.options, "backbone": request.backbone, "enhancer": request.enhancer})
         resolve_dataset(request.dataset, settings.data_roots)
-        return _submitted(jobs, "train", model, request, idempotency_key)
+        return _submitted(jobs, "train", model, request, asked)
 
     @router.post(
         "/v1/admin/refresh",
@@ -92,16 +99,20 @@ def admin_router(registry: Registry, pool: ModelPool, jobs: JobStore, settings: 
     ) -> Accepted:
         """A job tunes a new field table, trains the champion's recipe on it, and promotes the result."""
         request = request or RefreshRequest()
-        SsftOptions.parse(request.ssft)
-        if request.dataset is not None:
-            resolve_dataset(request.dataset, settings.data_roots)
         pool.refresh()
         model = pool.champion(request.model).name
         guard.allow(call, model)
+        asked = call_of(idempotency_key, model, "refresh", request.model_dump(mode="json", by_alias=True))
+        known = jobs.known(asked)
+        if known is not None:
+            return _accepted(known)
+        SsftOptions.parse(request.ssft)
+        if request.dataset is not None:
+            resolve_dataset(request.dataset, settings.data_roots)
         champion = registry.get(model, CHAMPION)
         require_semantics(model, champion)
         TrainOptions.parse({**champion.lineage.options, **request.options})
-        return _submitted(jobs, "refresh", model, request, idempotency_key)
+        return _submitted(jobs, "refresh", model, request, asked)
 
     @router.put(
         "/v1/admin/models/{model}/aliases/{alias}",
@@ -126,8 +137,11 @@ def admin_router(registry: Registry, pool: ModelPool, jobs: JobStore, settings: 
 
 
 def _submitted(
-    jobs: JobStore, kind: str, model: str, request: TrainRequest | RefreshRequest, key: str | None
+    jobs: JobStore, kind: str, model: str, request: TrainRequest | RefreshRequest, call: Call | None
 ) -> Accepted:
     payload = {"model": model, "request": request.model_dump(mode="json", by_alias=True)}
-    job = jobs.submit(kind, payload, key, lane=model, traceparent=traceparent())
+    return _accepted(jobs.submit(kind, payload, call, lane=model, traceparent=traceparent()))
+
+
+def _accepted(job: Job) -> Accepted:
     return Accepted(job=JobRef(id=job.id, state=job.state.value))

@@ -1,21 +1,24 @@
-"""The engine in this process: models are loaded when first asked for, one batch of texts runs at a time."""
+"""The engine in this process: models are loaded when first asked for, the calls take turns of about a second."""
 
 import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from llactr_core.errors import LlactrError, RateError, UnavailableError
 from llactr_core.semantics.weights import model_digest, resolve_model
 from services.llm.engines.accelerator import free_memory
-from services.llm.engines.engine import Embedded, Voice
+from services.llm.engines.call import Call
+from services.llm.engines.engine import Embedded, Voice, pinned
+from services.llm.engines.line import Line
 from services.llm.engines.measure import measured
+from services.llm.lru import Lru
 
 if TYPE_CHECKING:
     from llactr_core.semantics.encoder import TextEncoder
 
 NAME = "transformers"
 MAX_WAITING = 8
+TURN_S = 1.0
 Device = Literal["auto", "cpu", "cuda"]
 
 
@@ -30,11 +33,11 @@ class TransformersEngine:
 
     def __init__(self, model: str, size: int, device: Device = "auto") -> None:
         self._model = model
-        self._size = size
         self._device = device
-        self._voices: OrderedDict[Voice, TextEncoder] = OrderedDict()
+        self._voices: Lru[Voice, TextEncoder] = Lru(size)
         self._paused = False
-        self._lock = threading.Lock()
+        self._closed = False
+        self._line = Line()
         self._seats = threading.BoundedSemaphore(MAX_WAITING)
 
     def embed(self, voice: Voice, texts: Sequence[str]) -> Embedded:
@@ -42,10 +45,11 @@ class TransformersEngine:
         if not self._seats.acquire(blocking=False):
             raise RateError(f"{MAX_WAITING} embedding calls are waiting already; send the call again later")
         try:
-            with self._lock, measured(NAME):
-                encoder = self._encoder(voice)
-                rows = encoder.tokenize(texts)
-                return Embedded(encoder.embed_tokens(rows), tuple(len(row) for row in rows))
+            known, call = pinned(voice), Call(texts)
+            while not call.is_done():
+                with self._line.front(), measured(NAME):
+                    call.go_on(self._encoder(known), TURN_S)
+            return call.embedded()
         finally:
             self._seats.release()
 
@@ -58,8 +62,8 @@ class TransformersEngine:
 
     def pause(self) -> None:
         """As `Engine.pause`; waits until the batch that runs has ended."""
-        with self._lock:
-            self._paused = True
+        self._paused = True
+        with self._line.front():
             self._voices.clear()
             free_memory()
 
@@ -68,10 +72,12 @@ class TransformersEngine:
         self._paused = False
 
     def close(self) -> None:
-        """As `Engine.close`."""
-        self.pause()
+        """As `Engine.close`; waits for nobody."""
+        self._closed = True
 
     def _encoder(self, voice: Voice) -> "TextEncoder":
+        if self._closed:
+            raise UnavailableError("the service ends; send the call again")
         if self._paused:
             raise UnavailableError("the engine makes room for a tuning; send the call again later")
         known = self._voices.get(voice)
@@ -79,8 +85,8 @@ class TransformersEngine:
             # Only here: a process that embeds nothing never loads torch.
             from llactr_core.semantics.tuned_model import load_tuned
 
-            while len(self._voices) >= self._size:
-                self._voices.popitem(last=False)
-            known = self._voices[voice] = load_tuned(voice.model, voice.adapter, self._device)
-        self._voices.move_to_end(voice)
+            self._voices.make_room(1)
+            known = load_tuned(voice.model, voice.adapter, self._device)
+            pinned(voice)  # the files may have changed while they were read
+            self._voices.put(voice, known)
         return known

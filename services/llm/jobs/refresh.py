@@ -1,6 +1,7 @@
 """The job `refresh`: sample, tune, embed, publish. Killed in the middle, it goes on from what its folder holds."""
 
 import json
+import logging
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -8,25 +9,33 @@ from typing import Any
 import pyarrow as pa
 
 from llactr_core.data.splits import open_dataset
-from llactr_core.errors import OptionError, UnavailableError
+from llactr_core.errors import OptionError, RateError, UnavailableError
 from llactr_core.files import write_atomic
 from llactr_core.progress import Progress
+from llactr_core.schema import Schema
 from llactr_core.semantics.recipe import recipe_of
 from llactr_core.semantics.sampling import draw_samples
 from llactr_core.semantics.template import default_template
 from llactr_core.semantics.weights import resolve_model
 from services.llm.engines.engine import Engine, Voice
+from services.llm.jobs.extension import submit_extension
 from services.llm.jobs.request import RefreshPayload
 from services.llm.jobs.tuning import tuned_model
+from services.llm.schema_store import SchemaStore
 from services.llm.settings import LlmSettings
 from services.llm.tables.store import CURRENT, Origin, TableStore
 from services.llm.tables.table_info import TableInfo
 from services.shared.datasets import resolve_dataset
+from services.shared.jobs.store import JobStore
 from services.shared.jobs.worker import Handler, JobContext
 
+logger = logging.getLogger(__name__)
 
-def refresh_handler(tables: TableStore, engine: Engine, settings: LlmSettings) -> Handler:
-    """The handler of refresh jobs."""
+
+def refresh_handler(
+    tables: TableStore, engine: Engine, settings: LlmSettings, schemas: SchemaStore, jobs: JobStore
+) -> Handler:
+    """The handler of refresh jobs. Fields that the schema was given meanwhile are added by a job of their own."""
 
     def refresh(context: JobContext) -> dict[str, Any]:
         payload = RefreshPayload.model_validate(context.payload)
@@ -36,8 +45,9 @@ def refresh_handler(tables: TableStore, engine: Engine, settings: LlmSettings) -
         known = tables.by_recipe(schema.name, recipe_of(schema, samples, payload.model, payload.ssft))
         if known is not None:
             tables.move(schema.name, CURRENT, known.version)
-            return result_of(known, reused=True)
-        return result_of(_build(context, payload, samples, tables, engine, settings), reused=False)
+        info = known or _build(context, payload, samples, tables, engine, settings)
+        _add_later_fields(schemas.get(schema.name).schema, tables, jobs)
+        return result_of(info, reused=known is not None)
 
     return refresh
 
@@ -45,6 +55,13 @@ def refresh_handler(tables: TableStore, engine: Engine, settings: LlmSettings) -
 def result_of(info: TableInfo, reused: bool) -> dict[str, Any]:
     """What a refresh answers once the table is there."""
     return {"schema": info.schema, "version": info.version, "reused": reused, "metrics": info.metrics}
+
+
+def _add_later_fields(newest: Schema, tables: TableStore, jobs: JobStore) -> None:
+    try:
+        submit_extension(newest, tables, jobs)
+    except RateError as error:  # the table is published; registering the schema again adds the fields
+        logger.warning("schema %s: its later fields are not added: %s", newest.name, error)
 
 
 def _samples(context: JobContext, payload: RefreshPayload, settings: LlmSettings) -> dict[str, list[str]]:

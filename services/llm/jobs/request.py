@@ -20,7 +20,6 @@ from llactr_core.semantics.options import SsftOptions
 from llactr_core.semantics.recipe import check_objective, recipe_of
 from llactr_core.semantics.sampling import clean_samples
 from services.llm.models import allowed_model
-from services.llm.plain import is_unicode
 from services.llm.settings import LlmSettings
 from services.shared.datasets import resolve_dataset
 
@@ -82,8 +81,8 @@ class RefreshPayload(BaseModel):
     @property
     def key(self) -> str:
         """Equal for calls that ask for the same work."""
-        digest = hashlib.sha256(json.dumps(self.dump(), sort_keys=True).encode()).hexdigest()
-        return f"{KIND}:{digest}"
+        work = self.recipe() or hashlib.sha256(json.dumps(self.dump(), sort_keys=True).encode()).hexdigest()
+        return f"{KIND}:{self.content.name}:{work}"
 
 
 def payload_of(request: RefreshRequest, schema: Schema, settings: LlmSettings) -> RefreshPayload:
@@ -127,11 +126,6 @@ def _checked(
 
 
 def _text(value: object, name: str, index: int, most: int) -> str | None:
-    if isinstance(value, str) and not is_unicode(value):
-        raise OptionError(
-            f"sample {index} of field {name!r} holds half a surrogate pair; send whole characters",
-            field=f"samples.{name}.{index}",
-        )
     if isinstance(value, str) and len(value) > most:
         raise TooLargeError(
             f"sample {index} of field {name!r} has {len(value)} characters; at most {most} are allowed: shorten it",

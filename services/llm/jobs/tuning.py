@@ -1,10 +1,12 @@
 """The tuning of a refresh: in its turn, while the engine rests, and kept in the job's folder once it is complete."""
 
-import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
 
 from llactr_core.errors import ArtifactError
 from llactr_core.files import write_atomic
@@ -20,6 +22,14 @@ from services.shared.storage.artifacts import folder_digest
 from services.shared.telemetry.metrics import TUNING_ACCURACY, TUNING_SECONDS, TUNING_TOKENS
 
 FACTS = "tuned.json"
+
+
+class _Facts(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    recipe: str
+    adapter: str | None
+    metrics: dict[str, Any]
 
 
 def tuned_model(
@@ -67,19 +77,19 @@ def _alone(context: JobContext, payload: RefreshPayload, engine: Engine) -> Iter
 
 def _kept(folder: Path, recipe: str) -> TunedModel | None:
     try:
-        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+        facts = _Facts.model_validate_json((folder / FACTS).read_bytes())
     except (OSError, ValueError):
         return None
-    if facts["recipe"] != recipe:
+    if facts.recipe != recipe:
         return None
-    if facts["adapter"] is None:
-        return TunedModel(None, facts["metrics"])
-    adapter = _place(folder, facts["adapter"])
+    if facts.adapter is None:
+        return TunedModel(None, facts.metrics)
+    adapter = _place(folder, facts.adapter)
     try:
-        is_whole = folder_digest(adapter) == facts["adapter"]
+        is_whole = folder_digest(adapter) == facts.adapter
     except (OSError, ArtifactError):
         is_whole = False
-    return TunedModel(adapter, facts["metrics"]) if is_whole else None
+    return TunedModel(adapter, facts.metrics) if is_whole else None
 
 
 def _keep(folder: Path, recipe: str, tuned: TunedModel) -> TunedModel:
@@ -90,8 +100,8 @@ def _keep(folder: Path, recipe: str, tuned: TunedModel) -> TunedModel:
         adapter.parent.mkdir(exist_ok=True)
         shutil.rmtree(adapter, ignore_errors=True)
         tuned.adapter.rename(adapter)
-    facts = {"recipe": recipe, "adapter": digest, "metrics": dict(tuned.metrics)}
-    write_atomic(folder / FACTS, json.dumps(facts).encode())
+    facts = _Facts(recipe=recipe, adapter=digest, metrics=dict(tuned.metrics))
+    write_atomic(folder / FACTS, facts.model_dump_json().encode())
     return TunedModel(adapter, tuned.metrics)
 
 

@@ -1,4 +1,4 @@
-"""Brings the LLM service's database to a revision: `python -m services.llm.migrations 0001`."""
+"""Brings the LLM service's database to a revision: `python -m services.llm.migrations llm_0001`."""
 
 from services.llm.settings import LlmSettings
 from services.shared.http.serving import guarded

@@ -10,6 +10,7 @@ from services.llm.schema_store import SchemaStore
 from services.llm.tables.store import TableStore
 from services.shared.access.auth import Guard, Role
 from services.shared.http.problems import documented
+from services.shared.http.route import CheckedRoute
 
 AliasPath = Annotated[str, Path(pattern=r"^[a-z][a-z0-9_.-]{0,49}$", description="The alias.", examples=["current"])]
 
@@ -37,9 +38,21 @@ class AliasView(BaseModel):
     previous: str | None
 
 
+class AliasGone(BaseModel):
+    """The alias that is no more, and where it pointed."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"schema": "movies", "alias": "night", "previous": "07ab" * 16}]}
+    )
+
+    schema_name: str = Field(serialization_alias="schema")
+    alias: str
+    previous: str
+
+
 def alias_router(schemas: SchemaStore, tables: TableStore, guard: Guard) -> APIRouter:
-    """The route."""
-    router = APIRouter(prefix="/v1/fields", tags=["fields"])
+    """The routes."""
+    router = APIRouter(route_class=CheckedRoute, prefix="/v1/fields", tags=["fields"])
 
     @router.put(
         "/{schema}/aliases/{alias}",
@@ -52,5 +65,16 @@ def alias_router(schemas: SchemaStore, tables: TableStore, guard: Guard) -> APIR
         schemas.get(name)
         info, before = tables.move(name, alias, body.version)
         return AliasView(schema_name=name, alias=alias, version=info.version, previous=before)
+
+    @router.delete(
+        "/{schema}/aliases/{alias}",
+        summary="Delete an alias",
+        description="The table stays. 409: `current` and `previous` are moved, never deleted.",
+        dependencies=[Depends(guard.require(Role.ADMIN, "schema"))],
+        responses=documented(401, 403, 404, 409, 422),
+    )
+    def delete(name: SchemaPath, alias: AliasPath) -> AliasGone:
+        schemas.get(name)
+        return AliasGone(schema_name=name, alias=alias, previous=tables.forget_alias(name, alias))
 
     return router

@@ -75,7 +75,7 @@ def comparison_router(answers: Answers, contents: TableContents, guard: Guard) -
         "/{schema}/compare",
         summary="How two field tables differ",
         dependencies=[Depends(guard.require(Role.READER, "schema"))],
-        responses=documented(401, 403, 404, 500, 503),
+        responses=documented(401, 403, 404),
     )
     def compare_tables(
         name: SchemaPath,

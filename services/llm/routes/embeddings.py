@@ -15,13 +15,13 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, StrictStr, field_v
 
 from llactr_core.errors import OptionError, RateError, TooLargeError
 from services.llm.models import allowed_model
-from services.llm.plain import is_unicode
 from services.llm.settings import LlmSettings
 from services.llm.vectors.source import Source, Sources
 from services.llm.vectors.vector import Vector
 from services.llm.vectors.vectors import Vectors
-from services.shared.access.auth import Guard, Role
+from services.shared.access.auth import Guard, Role, caller_of
 from services.shared.http.problems import documented
+from services.shared.http.route import CheckedRoute
 
 COMPUTING_CALLS = 16  # calls that compute, or wait for one that does, at the same time
 WAITING_CALLS = 64  # calls that wait for their turn
@@ -92,13 +92,15 @@ class EmbeddingsView(BaseModel):
 
 def embedding_router(sources: Sources, vectors: Vectors, settings: LlmSettings, guard: Guard) -> APIRouter:
     """The route."""
-    router = APIRouter(tags=["embeddings"], dependencies=[Depends(guard.require(Role.READER))])
+    router = APIRouter(
+        route_class=CheckedRoute, tags=["embeddings"], dependencies=[Depends(guard.require(Role.READER))]
+    )
     computing = CapacityLimiter(COMPUTING_CALLS)
 
     def source_of(body: EmbeddingsBody, request: Request) -> Source:
         if body.version is None:
             return sources.of_model(allowed_model(body.model, settings))
-        info = sources.table(body.version)
+        info = sources.table(body.version, caller_of(request).scopes)
         guard.allow(request, info.schema)
         return sources.of_table(info)
 
@@ -115,7 +117,7 @@ def embedding_router(sources: Sources, vectors: Vectors, settings: LlmSettings, 
         "/v1/embeddings",
         summary="Embed texts",
         response_model=EmbeddingsView,
-        responses=documented(400, 401, 403, 404, 413, 415, 422, 429, 500, 503),
+        responses=documented(400, 401, 403, 404, 413, 415, 422, 429),
     )
     async def embeddings(body: EmbeddingsBody, request: Request) -> Response:
         source, texts, answer = await to_thread.run_sync(at_once, body, request)
@@ -140,10 +142,6 @@ def _texts(given: str | list[str], settings: LlmSettings) -> list[str]:
     for index, text in enumerate(texts):
         if not text:
             raise OptionError(f"text {index} is empty; leave it out", row=index, field="input")
-        if not is_unicode(text):
-            raise OptionError(
-                f"text {index} holds half a surrogate pair; send whole characters", row=index, field="input"
-            )
         if len(text) > settings.max_text_chars:
             raise TooLargeError(
                 f"text {index} has {len(text)} characters; at most {settings.max_text_chars} are allowed: shorten it",

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from services.llm.routes.schemas import SchemaPath
 from services.llm.schema_store import SchemaStore
 from services.llm.tables.answers import Answers
-from services.llm.tables.formats import ARROW, JSON, SAFETENSORS, choose
+from services.llm.tables.formats import ARROW, JSON, SAFETENSORS, choose, etag
 from services.llm.tables.store import CURRENT, TableStore
 from services.llm.tables.table_info import TableInfo
 from services.shared.access.auth import Guard, Role
@@ -99,10 +99,12 @@ _TABLE: dict[int | str, dict[str, Any]] = {
             ARROW: {"schema": {"type": "string", "format": "binary"}},
             SAFETENSORS: {"schema": {"type": "string", "format": "binary"}},
         },
-        "headers": {"ETag": {"description": "The version, quoted.", "schema": {"type": "string"}}},
+        "headers": {
+            "ETag": {"description": "The version and, but for JSON, the format.", "schema": {"type": "string"}}
+        },
     },
     304: {"description": "The caller has this version."},
-    **documented(401, 403, 404, 406, 500, 503),
+    **documented(401, 403, 404, 406),
 }
 
 
@@ -117,8 +119,9 @@ def field_router(schemas: SchemaStore, tables: TableStore, answers: Answers, gua
         pointer = answers.held_pointer(schema, name)
         if pointer is None:
             pointer = await to_thread.run_sync(answers.pointer, schema, name)
-        headers = {"ETag": f'"{pointer.version}"', "Vary": "Accept", "Cache-Control": "no-cache"}
-        if _matches(known, pointer.version):
+        tag = etag(pointer.version, media)
+        headers = {"ETag": tag, "Vary": "Accept", "Cache-Control": "no-cache"}
+        if _matches(known, tag):
             return Response(status_code=304, headers=headers)
         content = answers.held_content(schema, pointer, media)
         if content is None:
@@ -142,9 +145,7 @@ def field_router(schemas: SchemaStore, tables: TableStore, answers: Answers, gua
     ) -> Response:
         return await answered(name, version, accept, if_none_match)
 
-    @router.get(
-        "/{schema}/similarity", summary="How alike the fields are", responses=documented(401, 403, 404, 500, 503)
-    )
+    @router.get("/{schema}/similarity", summary="How alike the fields are", responses=documented(401, 403, 404))
     def similarity(
         name: SchemaPath,
         version: Annotated[str, Query(description="A version or an alias.")] = CURRENT,
@@ -161,11 +162,11 @@ def field_router(schemas: SchemaStore, tables: TableStore, answers: Answers, gua
     return router
 
 
-def _matches(header: str | None, version: str) -> bool:
+def _matches(header: str | None, tag: str) -> bool:
+    """Whether If-None-Match names the tag, by the weak comparison of RFC 9110."""
     if header is None:
         return False
-    tags = {tag.strip().removeprefix("W/").strip('"') for tag in header.split(",")}
-    return "*" in tags or version in tags
+    return header.strip() == "*" or tag in {one.strip().removeprefix("W/") for one in header.split(",")}
 
 
 def _view(info: TableInfo) -> VersionView:

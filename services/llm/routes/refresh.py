@@ -14,6 +14,8 @@ from services.llm.settings import LlmSettings
 from services.llm.tables.store import CURRENT, TableStore
 from services.shared.access.auth import Guard, Role
 from services.shared.http.problems import documented
+from services.shared.http.route import CheckedRoute
+from services.shared.jobs.calls import call_of
 from services.shared.jobs.job import Job
 from services.shared.jobs.routes import Accepted, JobRef
 from services.shared.jobs.store import JobStore
@@ -46,7 +48,7 @@ def refresh_router(
     schemas: SchemaStore, tables: TableStore, jobs: JobStore, settings: LlmSettings, guard: Guard
 ) -> APIRouter:
     """The route."""
-    router = APIRouter(prefix="/v1/admin/fields", tags=["fields"])
+    router = APIRouter(route_class=CheckedRoute, prefix="/v1/admin/fields", tags=["fields"])
 
     @router.post(
         "/{schema}/refresh",
@@ -64,17 +66,21 @@ def refresh_router(
         },
     )
     def refresh(name: SchemaPath, body: RefreshRequest, idempotency_key: IdempotencyKey = None) -> JSONResponse:
-        payload = payload_of(body, schemas.get(name).schema, settings)
-        content = payload.dump()
-        known_job = jobs.known(KIND, content, idempotency_key)
+        call = call_of(idempotency_key, name, KIND, body.model_dump(exclude_unset=True))
+        known_job, known_answer = jobs.known(call), jobs.answer(call)
         if known_job is not None:
             return _accepted(known_job)
+        if known_answer is not None:
+            return JSONResponse(known_answer)
+        payload = payload_of(body, schemas.get(name).schema, settings)
         recipe = payload.recipe()
         table = tables.by_recipe(name, recipe) if recipe else None
         if table is not None:
             tables.move(name, CURRENT, table.version)
-            return JSONResponse(result_of(table, reused=True))
-        job = jobs.submit(KIND, content, idempotency_key, active_key=payload.key, lane=name, traceparent=traceparent())
+            answer = result_of(table, reused=True)
+            jobs.keep_answer(call, answer)
+            return JSONResponse(answer)
+        job = jobs.submit(KIND, payload.dump(), call, active_key=payload.key, lane=name, traceparent=traceparent())
         return _accepted(job)
 
     return router

@@ -12,6 +12,7 @@ from services.llm.schema_store import Registered, SchemaStore
 from services.llm.tables.store import TableStore
 from services.shared.access.auth import Guard, Role, caller_of
 from services.shared.http.problems import documented
+from services.shared.http.route import CheckedRoute
 from services.shared.jobs.job import iso
 from services.shared.jobs.routes import JobRef
 from services.shared.jobs.store import JobStore
@@ -58,7 +59,7 @@ class SchemaList(BaseModel):
 
 def schema_router(schemas: SchemaStore, tables: TableStore, jobs: JobStore, guard: Guard) -> APIRouter:
     """The routes."""
-    router = APIRouter(prefix="/v1/schemas", tags=["schemas"])
+    router = APIRouter(route_class=CheckedRoute, prefix="/v1/schemas", tags=["schemas"])
     reader, trainer = Depends(guard.require(Role.READER)), Depends(guard.require(Role.TRAINER))
 
     @router.post(

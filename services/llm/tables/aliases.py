@@ -1,6 +1,5 @@
 """Aliases in SQL: which table a name points at, moved one after the other, so that no move is lost."""
 
-import time
 from collections.abc import Sequence
 
 from sqlalchemy import func, select
@@ -8,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from services.llm.rows import FieldTableRow, TableAliasRow
 from services.llm.tables.pointer import Pointer, Revision
+from services.shared.storage.clock import time_of
 from services.shared.storage.storage import hold
 
 CURRENT = "current"
@@ -31,24 +31,35 @@ def target_of(session: Session, schema: str, alias: str) -> str | None:
 def move_alias(session: Session, schema: str, alias: str, version: str) -> str | None:
     """Let an alias point at a version; what it pointed at before. Where `current` leaves one, `previous` goes there.
 
-    `moved_at` is later than that of every other alias, whatever the clocks of the machines say: it orders the moves.
+    `moved_at` is later than that of every other alias, whatever the database's clock says: it orders the moves.
     """
     before = target_of(session, schema, alias)
     if alias == CURRENT and before not in (None, version):
         move_alias(session, schema, PREVIOUS, str(before))
     latest = session.scalar(select(func.max(TableAliasRow.moved_at))) or 0.0
-    moved_at = max(time.time(), latest + LATER_S)
+    moved_at = max(time_of(session), latest + LATER_S)
     session.merge(TableAliasRow(schema_name=schema, alias=alias, version=version, moved_at=moved_at))
     session.flush()
     return before
 
 
+def remove_alias(session: Session, schema: str, alias: str) -> str | None:
+    """Let a name point nowhere; the version that it pointed at, None where there was no such alias."""
+    row = session.get(TableAliasRow, (schema, alias))
+    if row is None:
+        return None
+    session.delete(row)
+    return row.version
+
+
 def revision_of(session: Session) -> Revision:
     """Differs after every publication, move and deletion."""
     moved = select(func.max(TableAliasRow.moved_at)).scalar_subquery()
-    count = select(func.count()).select_from(FieldTableRow).scalar_subquery()
-    latest, tables = session.execute(select(moved, count)).one()
-    return Revision(latest or 0.0, tables)
+    tables, aliases = (
+        select(func.count()).select_from(rows).scalar_subquery() for rows in (FieldTableRow, TableAliasRow)
+    )
+    latest, table_count, alias_count = session.execute(select(moved, tables, aliases)).one()
+    return Revision(latest or 0.0, table_count, alias_count)
 
 
 def alias_pointers(session: Session, schema: str | None = None) -> Sequence[tuple[str, str, Pointer]]:

@@ -50,7 +50,13 @@ WRITERS: dict[str, Callable[[Published, str], bytes]] = {
     ARROW: as_arrow,
     SAFETENSORS: as_safetensors,
 }
+TAG_ENDS = {JSON: "", ARROW: ".arrow", SAFETENSORS: ".safetensors"}
 RANGES = ("application/*", "*/*")
+
+
+def etag(version: str, media: str) -> str:
+    """The strong ETag of a table in a format; no two formats share one, for their bytes differ."""
+    return f'"{version}{TAG_ENDS[media]}"'
 
 
 def choose(accept: str | None) -> str:

@@ -17,6 +17,7 @@ class Revision:
 
     moved_at: float
     tables: int
+    aliases: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,9 @@ import logging
 import threading
 import time
 from collections.abc import Iterable
-from contextlib import suppress
 
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session
 
 from llactr_core.errors import ConflictError, LlactrError
 from services.llm.rows import FieldTableRow
@@ -16,12 +14,12 @@ from services.llm.settings import LlmSettings
 from services.llm.tables.contents import ADAPTERS, TABLES, adapter_name, table_name
 from services.llm.tables.store import TableStore, find_table
 from services.llm.tables.table_info import TableInfo, info_of
+from services.shared.storage.clock import time_of
 
 DAY_S = 24 * 3600.0
 EVERY_S = 3600.0
 FIRST_S = 60.0
 ORPHAN_AGE_S = 3600.0
-BATCH = 20
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +39,8 @@ class Retention:
 
     def unused(self, schema: str) -> list[TableInfo]:
         """The tables of a schema that the rule gives up, newest first."""
-        until = time.time() - self._age_s
+        with self._tables.storage.reading() as session:
+            until = time_of(session) - self._age_s
         return [
             info
             for info in self._tables.versions(schema)[self._newest :]
@@ -60,7 +59,7 @@ class Retention:
         return deleted
 
     def delete(self, schema: str, version: str) -> None:
-        """Forget a table; its files go where no other table needs them.
+        """Forget a table; `sweep` takes its files later, where no other table needs them.
 
         Raises:
             NotFoundError: there is no such table.
@@ -75,15 +74,21 @@ class Retention:
                     f"points at; move that first: PUT /v1/fields/{schema}/aliases/{aliases[0]}"
                 )
             session.delete(row)
-        self._drop(_artifacts_of(row))
 
     def sweep(self) -> int:
-        """Delete the artifacts that no row names, but none that may belong to a table being published; how many."""
-        with self._tables.storage.reading() as session:
-            needed = _needed(session)
-        until = time.time() - ORPHAN_AGE_S
-        old = [name for name, modified_at in self._stored(needed).items() if modified_at <= until]
-        return sum(self._drop(old[start : start + BATCH]) for start in range(0, len(old), BATCH))
+        """Delete the artifacts that no row names, but none that may belong to a table being published; how many.
+
+        No transaction is open meanwhile, for a store may be slow. A publication renews the time of its files before
+        it writes its row, and stores them once more afterwards: what is old here after a look at the rows is unused,
+        and what is deleted before a publication ends is stored again.
+        """
+        artifacts, swept = self._tables.contents.artifacts, 0
+        for name, files in self._stored().items():
+            if name not in self._needed() and self._are_old(files):
+                artifacts.delete(name)
+                swept += 1
+        artifacts.forget_copies({name.removeprefix(f"{ADAPTERS}/") for name in self._needed()}, ORPHAN_AGE_S)
+        return swept
 
     def round(self) -> None:
         """Prune every schema, and sweep."""
@@ -107,34 +112,28 @@ class Retention:
             except (LlactrError, SQLAlchemyError) as error:
                 logger.warning("unused field tables could not be deleted: %s", error)
 
-    def _stored(self, needed: set[str]) -> dict[str, float]:
-        """The tables and adapters that are stored and not needed, and when each was written last."""
-        artifacts = self._tables.contents.artifacts
-        written: dict[str, float] = {}
+    def _stored(self) -> dict[str, list[str]]:
+        """The files of every table and adapter that is stored and that no row names."""
+        artifacts, needed = self._tables.contents.artifacts, self._needed()
+        found: dict[str, list[str]] = {}
         for file in [*artifacts.names(TABLES), *artifacts.names(ADAPTERS)]:
             name = "/".join(file.split("/")[:2])  # an adapter is a folder of files
             if name not in needed:
-                with suppress(FileNotFoundError):  # another worker sweeps too
-                    written[name] = max(written.get(name, 0.0), artifacts.modified_at(file))
-        return written
+                found.setdefault(name, []).append(file)
+        return found
 
-    def _drop(self, names: Iterable[str]) -> int:
-        with self._tables.alone() as session:
-            needed = _needed(session)
-            orphans = [name for name in names if name not in needed]
-            for name in orphans:
-                self._tables.contents.artifacts.delete(name)
-        return len(orphans)
+    def _are_old(self, files: Iterable[str]) -> bool:
+        until = time.time() - ORPHAN_AGE_S
+        try:
+            return all(self._tables.contents.artifacts.modified_at(file) <= until for file in files)
+        except FileNotFoundError:  # another worker sweeps too
+            return False
 
-
-def _artifacts_of(row: FieldTableRow) -> list[str]:
-    names = [table_name(row.version, row.file_digest)]
-    return [*names, adapter_name(row.adapter_digest)] if row.adapter_digest else names
-
-
-def _needed(session: Session) -> set[str]:
-    query = select(FieldTableRow.version, FieldTableRow.file_digest, FieldTableRow.adapter_digest)
-    needed = set()
-    for version, file_digest, adapter_digest in session.execute(query):
-        needed |= {table_name(version, file_digest), adapter_name(adapter_digest or "")}
-    return needed
+    def _needed(self) -> set[str]:
+        """The names of the artifacts that the rows name."""
+        query = select(FieldTableRow.version, FieldTableRow.file_digest, FieldTableRow.adapter_digest)
+        needed = set()
+        with self._tables.storage.reading() as session:
+            for version, file_digest, adapter_digest in session.execute(query):
+                needed |= {table_name(version, file_digest), adapter_name(adapter_digest or "")}
+        return needed

@@ -1,6 +1,5 @@
 """Published field tables: their rows and aliases in SQL, told to everyone who reads them."""
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,16 +8,25 @@ from pathlib import Path
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from llactr_core.errors import ArtifactError, NotFoundError, OptionError
+from llactr_core.errors import ArtifactError, ConflictError, NotFoundError, OptionError
 from llactr_core.semantics.table import FieldTable
 from services.llm.plain import plain
 from services.llm.rows import FieldTableRow
 from services.llm.settings import LlmSettings
-from services.llm.tables.aliases import CURRENT, PREVIOUS, alias_pointers, hold_tables, move_alias, target_of
+from services.llm.tables.aliases import (
+    CURRENT,
+    PREVIOUS,
+    alias_pointers,
+    hold_tables,
+    move_alias,
+    remove_alias,
+    target_of,
+)
 from services.llm.tables.contents import Published, TableContents
 from services.llm.tables.pointer import CHANNEL, Told, told_key
 from services.llm.tables.table_info import TableInfo, info_of, no_table
 from services.shared.storage.cache import Cache
+from services.shared.storage.clock import time_of
 from services.shared.storage.storage import Storage
 
 __all__ = ["CURRENT", "PREVIOUS", "VERSION_LENGTH", "Origin", "Published", "TableStore"]
@@ -70,12 +78,13 @@ class TableStore:
             UnavailableError: the store of the artifacts does not answer.
         """
         digest, adapter_digest = self._keep(table, adapter)
+        whole = self._whole_file(origin.schema, table.version)
         with self.changing(origin.schema) as session:
             row = session.get(FieldTableRow, (origin.schema, table.version))
             if row is None:
                 row = _new_row(session, table, origin, digest)
                 session.add(row)
-            elif not self.contents.is_whole(row.version, row.file_digest):
+            elif row.file_digest != whole:
                 row.file_digest = digest
             row.adapter_digest = adapter_digest or row.adapter_digest
             session.flush()
@@ -119,14 +128,17 @@ class TableStore:
         with self.storage.reading() as session:
             return info_of(session, find_table(session, schema, name))
 
-    def any_of_version(self, version: str) -> TableInfo:
-        """A table by its version alone, whichever schema it was published for.
+    def any_of_version(self, version: str, scopes: frozenset[str] | None = None) -> TableInfo:
+        """A table by its version alone: of the first schema by name that has it, or the first of `scopes`.
 
         Raises:
             NotFoundError: there is none.
         """
         with self.storage.reading() as session:
-            row = session.scalar(select(FieldTableRow).where(FieldTableRow.version == version).limit(1))
+            query = select(FieldTableRow).where(FieldTableRow.version == version).order_by(FieldTableRow.schema_name)
+            rows = session.scalars(query).all()
+            own = [one for one in rows if scopes is None or one.schema_name in scopes]
+            row = next(iter([*own, *rows]), None)
             if row is None:
                 raise NotFoundError(f"there is no field table {version!r}; GET /v1/fields/SCHEMA/versions lists them")
             return info_of(session, row)
@@ -168,6 +180,24 @@ class TableStore:
             info = info_of(session, row)
         return info, before
 
+    def forget_alias(self, schema: str, alias: str) -> str:
+        """Remove an alias; the version that it pointed at.
+
+        Raises:
+            NotFoundError: the schema has no such alias.
+            ConflictError: it is `current` or `previous`, which are moved and never removed.
+        """
+        if alias in (CURRENT, PREVIOUS):
+            raise ConflictError(
+                f"the alias {alias!r} belongs to every schema with a field table; "
+                f"move it instead: PUT /v1/fields/{schema}/aliases/{alias}"
+            )
+        with self.changing(schema) as session:
+            version = remove_alias(session, schema, alias)
+            if version is None:
+                raise no_table(schema, alias)
+        return version
+
     @contextmanager
     def alone(self) -> Iterator[Session]:
         """A writing transaction in which nobody else publishes, moves or deletes tables."""
@@ -189,6 +219,12 @@ class TableStore:
 
     def _keep(self, table: FieldTable, adapter: Path | None) -> tuple[str, str | None]:
         return self.contents.keep(table), self.contents.keep_adapter(adapter) if adapter else None
+
+    def _whole_file(self, schema: str, version: str) -> str | None:
+        """The digest of the file that the table has already, where it is there and undamaged."""
+        with self.storage.reading() as session:
+            row = session.get(FieldTableRow, (schema, version))
+        return row.file_digest if row and self.contents.is_whole(version, row.file_digest) else None
 
     def _is_whole(self, info: TableInfo) -> bool:
         try:
@@ -226,5 +262,5 @@ def _new_row(session: Session, table: FieldTable, origin: Origin, digest: str) -
         job_id=origin.job_id,
         metrics=plain(dict(table.metrics)),
         extended=table.provenance.get("extended"),
-        created_at=time.time(),
+        created_at=time_of(session),
     )

@@ -11,6 +11,7 @@ from llactr_core.semantics.template import default_template
 from llactr_core.semantics.weights import model_digest, model_label, read_config, resolve_model
 from services.llm.engines.engine import Voice
 from services.llm.lru import Lru
+from services.llm.tables.maker import check_maker
 from services.llm.tables.pointers import Pointers
 from services.llm.tables.store import TableStore
 from services.llm.tables.table_info import TableInfo
@@ -18,7 +19,6 @@ from services.llm.vectors.vector import Reading
 
 LOOK_S = 1.0  # how long a model's files count as unchanged
 KNOWN_TABLES = 1000  # names of tables
-DECIDING = ("special_tokens", "pooling", "normalise", "max_tokens")  # what of a template decides a plain text's vector
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Sources:
         self._tables = tables
         self._pointers = pointers
         self._looks: dict[str, _Look] = {}
-        self._known: Lru[str, TableInfo] = Lru(KNOWN_TABLES)
+        self._known: Lru[tuple[str, frozenset[str] | None], TableInfo] = Lru(KNOWN_TABLES)
 
     def of_model(self, name: str) -> Source:
         """The model that is loaded by this name, as it is.
@@ -51,23 +51,26 @@ class Sources:
         Raises:
             NotFoundError, ArtifactError: it is not here, is damaged, or its files changed while the service runs.
         """
-        return Source(model_label(name), self._reading(name), lambda: Voice(name))
+        reading = self._reading(name)
+        return Source(model_label(name), reading, lambda: Voice(name, None, reading.model_digest))
 
-    def table(self, name: str) -> TableInfo:
+    def table(self, name: str, scopes: frozenset[str] | None = None) -> TableInfo:
         """The table that a version, SCHEMA@VERSION or SCHEMA@ALIAS names; SQL is asked only for what is not known.
+
+        Of several schemas with a table of that version, one among `scopes` is preferred.
 
         Raises:
             NotFoundError: there is none.
             UnavailableError: SQL does not answer, and the table is not known.
         """
         schema, separator, one = name.rpartition("@")
-        known = self._known.get(name)
+        known = self._known.get((name, scopes))
         if known is not None:
             pointer = self._pointers.find(schema or known.schema, one)
             if pointer is not None and (pointer.version, pointer.file_digest) == (known.version, known.file_digest):
                 return known
-        info = self._tables.info(schema, one) if separator else self._tables.any_of_version(name)
-        self._known.put(name, info)
+        info = self._tables.info(schema, one) if separator else self._tables.any_of_version(name, scopes)
+        self._known.put((name, scopes), info)
         return info
 
     def of_table(self, info: TableInfo) -> Source:
@@ -83,22 +86,13 @@ class Sources:
             raise ArtifactError(
                 f"field table {info.version[:12]} does not tell its {missing}; refresh the fields"
             ) from missing
-        return Source(info.model, reading, lambda: self._voice(info, reading))
+        return Source(info.model, reading, lambda: self._voice(info, provenance))
 
-    def _voice(self, info: TableInfo, made_with: Reading) -> Voice:
+    def _voice(self, info: TableInfo, provenance: Mapping[str, Any]) -> Voice:
         """What the engine loads for a table, once it is known to give the table's vectors."""
         present = self._reading(info.model_name)
-        if present.model_digest != made_with.model_digest:
-            raise ArtifactError(
-                f"the model {info.model} has other files than field table {info.version[:12]} was made with; "
-                "put them back, or refresh the fields"
-            )
-        if _deciding(present.template) != _deciding(made_with.template):
-            raise ArtifactError(
-                f"field table {info.version[:12]} was made with another template than the model {info.model} has now; "
-                "refresh the fields"
-            )
-        return Voice(info.model_name, self._tables.adapter(info))
+        check_maker(info, provenance, present.model_digest, present.template)
+        return Voice(info.model_name, self._tables.adapter(info), present.model_digest)
 
     def _reading(self, name: str) -> Reading:
         known = self._looks.get(name)
@@ -119,7 +113,3 @@ class Sources:
 def _read(path: Path, digest: str) -> Reading:
     width = read_config(path).get("hidden_size")
     return Reading(digest, None, default_template(path).to_json(), width if isinstance(width, int) else None)
-
-
-def _deciding(template: Mapping[str, Any]) -> list[Any]:
-    return [template.get(part) for part in DECIDING]

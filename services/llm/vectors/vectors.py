@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from llactr_core.errors import UnavailableError
+from llactr_core.errors import TooLargeError, UnavailableError
 from services.llm.engines.engine import Engine, Voice
 from services.llm.settings import LlmSettings
 from services.llm.vectors.flights import Flights
@@ -63,6 +63,7 @@ class Vectors:
             texts: B texts; equal ones are fetched once.
 
         Raises:
+            TooLargeError: a text has more tokens than the model reads; `row` is its index.
             LlactrError: what `Engine.embed` or `voice` raises; calls that wait for the same texts get the same error.
         """
         keys = [reading.key(text) for text in texts]
@@ -80,9 +81,15 @@ class Vectors:
                 missing = {key: text for key, text in missing.items() if key not in fresh}
         except BaseException as error:
             self._flights.fail(missing, error)
+            if isinstance(error, TooLargeError) and error.row is not None:
+                row = keys.index(list(missing)[error.row])
+                raise TooLargeError(error.detail, row=row, field="input") from error
             raise
+        try:
+            found |= {key: flight.result() for key, flight in others.items()}
+        except TooLargeError:  # of another text, maybe, of the call that these texts were fetched for
+            return self.embed(reading, voice, texts)
         EMBEDDING_TEXTS.labels("shared").inc(len(others))
-        found |= {key: flight.result() for key, flight in others.items()}
         return [found[key] for key in keys]
 
     def flush(self) -> None:

@@ -1,15 +1,17 @@
 """Who may call what: a bearer key with one of three roles; on loopback, reading is open by default."""
 
-from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Annotated
 
 from fastapi import Depends, Request
-from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from llactr_core.errors import AuthenticationError, OptionError, PermissionDenied
+from llactr_core.errors import AuthenticationError, OptionError, PermissionDenied, UnavailableError
+from services.shared.access.admin_key import ensure_admin_key
 from services.shared.access.caller import ANYONE, Caller, Role
-from services.shared.access.keys import KeyStore, ensure_admin_key
+from services.shared.access.keys import KeyStore
+from services.shared.http.patience import Patience
+from services.shared.http.route import Gate
 from services.shared.settings import ServiceSettings
 from services.shared.storage.storage import Storage
 from services.shared.telemetry import metrics
@@ -17,10 +19,10 @@ from services.shared.telemetry import metrics
 __all__ = ["Caller", "Guard", "KeyStore", "Role", "caller_of", "ensure_admin_key"]
 
 LISTED = 5
-Bearer = Annotated[
-    HTTPAuthorizationCredentials | None,
-    Depends(HTTPBearer(auto_error=False, scheme_name="key", description="The admin key, or one made with it.")),
-]
+PATIENCE_S = 1.0
+LOOK_UPS = 8
+BEARER = HTTPBearer(auto_error=False, scheme_name="key", description="The admin key, or one made with it.")
+Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]
 
 
 class Guard:
@@ -30,25 +32,16 @@ class Guard:
         self.keys = KeyStore(storage, settings.key_file, settings.key_cache_s)
         self.open_reads = settings.is_loopback and not settings.require_key_to_read
         self._settings = settings
+        self._patience = Patience(PATIENCE_S, LOOK_UPS)
 
-    def require(
-        self, role: Role, scope: str | None = None
-    ) -> Callable[[Request, HTTPAuthorizationCredentials | None], Awaitable[None]]:
+    def require(self, role: Role, scope: str | None = None) -> "RoleGate":
         """A FastAPI dependency that lets only keys of this role or a higher one pass.
 
         Args:
             role: the lowest role that will do.
             scope: the path parameter that names the schema or the model that the call is about, where there is one.
         """
-
-        async def check(request: Request, bearer: Bearer) -> None:
-            request.state.needs = role
-            request.state.caller = await self._caller(bearer)
-            self.admit(request.state.caller, role)
-            if scope is not None:
-                self.allow(request, request.path_params[scope])
-
-        return check
+        return RoleGate(self, role, scope)
 
     def allow(self, request: Request, name: str) -> None:
         """Let a call on the schema or model of this name pass. For routes that `require` has checked.
@@ -63,11 +56,23 @@ class Guard:
             listed = ", ".join(own[:LISTED]) + (" and others" if len(own) > LISTED else "")
             raise PermissionDenied(f"the key is limited to {listed}; this call is about {name!r}")
 
-    async def _caller(self, bearer: HTTPAuthorizationCredentials | None) -> Caller | None:
+    async def caller(self, request: Request) -> Caller | None:
+        """Whose key the call carries; None when it is unknown or revoked. Takes about a second at most.
+
+        Raises:
+            UnavailableError: the storage does not answer, and the key was not known lately.
+        """
+        bearer = await BEARER(request)
         if bearer is None:
             return ANYONE
         # Who was looked up lately is known at once; a look-up waits for the storage, so it has a thread.
-        return self.keys.remembered(bearer.credentials) or await run_in_threadpool(self.identify, bearer.credentials)
+        known = self.keys.remembered(bearer.credentials)
+        if known is not None:
+            return known
+        try:
+            return await self._patience.wait(partial(self.identify, bearer.credentials))
+        except UnavailableError:
+            return self.keys.trusted(bearer.credentials)
 
     def identify(self, key: str | None) -> Caller | None:
         """Who has this key; None when it is unknown or revoked. May ask the storage."""
@@ -94,17 +99,57 @@ class Guard:
             raise PermissionDenied(f"the key has the role {caller.role.label}; this call needs {role.label}")
         return caller
 
-    def check_exposure(self) -> None:
-        """Refuse to serve others than this machine without any key.
+    def ensure_key(self) -> None:
+        """Where there is no key at all, make the admin key, or refuse to serve others than this machine.
 
         Raises:
-            OptionError: the service listens beyond loopback and there is no key.
+            OptionError: there is no key, and the service listens beyond loopback or cannot write the key's file.
         """
-        if not self._settings.is_loopback and not self.keys.any():
+        if self.keys.any():
+            return
+        if not self._settings.is_loopback:
             raise OptionError(
                 f"the service would listen on {self._settings.host} without any key; write one into "
                 f"{self._settings.key_file} (mode 0600) or listen on 127.0.0.1"
             )
+        try:
+            ensure_admin_key(self._settings.key_file)
+        except (OSError, UnicodeDecodeError) as error:
+            raise OptionError(
+                f"the admin key file {self._settings.key_file} can be neither read nor written "
+                f"({type(error).__name__}); move it away, or name another one (admin_key_file)"
+            ) from None
+
+
+class RoleGate(Gate):
+    """Lets pass who has the role and, where the call is about one schema or model, is not limited to others."""
+
+    def __init__(self, guard: Guard, role: Role, scope: str | None) -> None:
+        self._guard = guard
+        self._role = role
+        self._scope = scope
+
+    async def check(self, request: Request) -> None:
+        """Check the key once.
+
+        Raises:
+            AuthenticationError: no key where one is needed, or one that is not known.
+            PermissionDenied: the key's role is too low, or it is limited to others.
+            UnavailableError: the storage does not answer, and the key was not known lately.
+        """
+        state = request.state
+        if getattr(state, "passed", None) is self:
+            return
+        state.needs = self._role
+        state.caller = await self._guard.caller(request)
+        self._guard.admit(state.caller, self._role)
+        if self._scope is not None:
+            self._guard.allow(request, request.path_params[self._scope])
+        state.passed = self
+
+    async def __call__(self, request: Request, _bearer: Bearer) -> None:
+        """What FastAPI calls, and reads to document the key."""
+        await self.check(request)
 
 
 def caller_of(request: Request) -> Caller:

@@ -58,18 +58,30 @@ class KeyCache:
             found = self._known.get(digest) or self._unknown.get(digest)
             if found is not None and now < found.good_until:
                 return found.caller
-            trusted = found.caller if found is not None and now < found.seen + LONGEST_S else None
-            if found is not None and trusted is not None:
+            if found is not None and found.caller is not None and now < found.seen + LONGEST_S:
                 # While this thread asks the storage, which may take long, the others go on with what is known.
                 self._known[digest] = replace(found, good_until=now + self._keep_s)
         try:
             caller = look_up(digest)
         except UnavailableError:
-            if trusted is None:
-                raise
-            return trusted
+            return self.trusted(digest)
         self._put(digest, caller, generation)
         return caller
+
+    def trusted(self, digest: str) -> Caller:
+        """The caller who had this key lately, for when the storage does not answer; it is not asked again soon.
+
+        Raises:
+            UnavailableError: nobody had it in the last 10 minutes.
+        """
+        with self._lock:
+            now, found = self._clock(), self._known.get(digest)
+            if found is None or found.caller is None or now >= found.seen + LONGEST_S:
+                raise UnavailableError(
+                    "the storage does not answer, and the key is not known; send the call again later"
+                )
+            self._known[digest] = replace(found, good_until=now + self._keep_s)
+            return found.caller
 
     def clear(self) -> None:
         """Forget everything, also what is being looked up right now."""

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from services.shared.access.auth import Guard, Role
 from services.shared.access.keys import MAX_NAME, ApiKey
 from services.shared.http.problems import documented
+from services.shared.http.route import CheckedRoute
 from services.shared.jobs.job import iso
 
 
@@ -54,7 +55,12 @@ class KeyList(BaseModel):
 
 def key_router(guard: Guard) -> APIRouter:
     """The routes under /v1/admin/keys."""
-    router = APIRouter(prefix="/v1/admin/keys", tags=["keys"], dependencies=[Depends(guard.require(Role.ADMIN))])
+    router = APIRouter(
+        route_class=CheckedRoute,
+        prefix="/v1/admin/keys",
+        tags=["keys"],
+        dependencies=[Depends(guard.require(Role.ADMIN))],
+    )
     store = guard.keys
 
     @router.post("", summary="Make a key", status_code=201, responses=documented(400, 401, 403, 409, 413, 415, 422))

@@ -1,8 +1,7 @@
-"""API keys: three roles, digests in SQL, and the admin key in a file."""
+"""API keys: three roles, digests in SQL."""
 
 import hashlib
 import hmac
-import os
 import re
 import secrets
 import time
@@ -16,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 
 from llactr_core.errors import ConflictError, NotFoundError, OptionError
+from services.shared.access.admin_key import AdminKey
 from services.shared.access.caller import ADMIN_FILE, Caller, Role
 from services.shared.access.key_cache import KeyCache
 from services.shared.storage.storage import Base, Storage
@@ -62,6 +62,7 @@ class KeyStore:
         self.storage = storage
         self.admin_key_file = admin_key_file
         self._cache = KeyCache(remember_s)
+        self._admin = AdminKey(admin_key_file)
 
     def create(self, name: str, role: Role, scopes: Collection[str] | None = None) -> tuple[ApiKey, str]:
         """Make a key; the key itself (second) is shown this once.
@@ -124,10 +125,18 @@ class KeyStore:
         """Whose key it is, if that was looked up lately; costs neither SQL nor a file."""
         return self._cache.known(digest_of(key))
 
+    def trusted(self, key: str) -> Caller:
+        """Whose key it was when the storage answered last.
+
+        Raises:
+            UnavailableError: it was not known in the last 10 minutes.
+        """
+        return self._cache.trusted(digest_of(key))
+
     def caller(self, key: str) -> Caller | None:
         """Whose key it is, or None when it is unknown or revoked."""
         digest = digest_of(key)
-        admin = self._admin_key()
+        admin = self._admin.read()
         if admin is not None and hmac.compare_digest(digest, digest_of(admin)):
             return ADMIN_FILE
         return self._cache.caller(digest, self._look_up)
@@ -142,41 +151,15 @@ class KeyStore:
 
     def any(self) -> bool:
         """Whether there is any key at all that would be accepted."""
-        if self._admin_key() is not None:
+        if self._admin.read() is not None:
             return True
         with self.storage.reading() as session:
             return session.scalar(select(KeyRow.id).where(KeyRow.revoked_at.is_(None)).limit(1)) is not None
-
-    def _admin_key(self) -> str | None:
-        try:
-            return self.admin_key_file.read_text(encoding="utf-8").strip() or None
-        except FileNotFoundError:
-            return None
 
 
 def digest_of(key: str) -> str:
     """SHA-256 of a key, in hex."""
     return hashlib.sha256(key.encode()).hexdigest()
-
-
-def ensure_admin_key(path: Path) -> str:
-    """The admin key in this file; made with mode 0600 where there is none yet, also by two processes at once."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(f"llactr_{secrets.token_urlsafe(32)}\n")
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(fresh, path)  # fails when the file exists: the first one to come wins
-        except FileExistsError:
-            if not path.read_text(encoding="utf-8").strip():
-                fresh.replace(path)
-    finally:
-        fresh.unlink(missing_ok=True)
-    return path.read_text(encoding="utf-8").strip()
 
 
 def _check(name: str, role: Role, digest: str, scopes: Collection[str] | None) -> None:

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from starlette.middleware import Middleware
 
 from services.shared.http.middleware import BodyLimit, RequestLog
-from services.shared.http.problems import Problem, install_problems
+from services.shared.http.problems import Problem, documented, install_problems
 from services.shared.settings import ServiceSettings
 
 VERSION = "1"
@@ -63,7 +63,7 @@ def create_app(
     install_problems(app)
     app.include_router(_health_router())
     for router in routers:
-        app.include_router(router)
+        app.include_router(router, responses=documented(500, 503))
     return app
 
 

@@ -1,5 +1,6 @@
 """Two small ASGI middlewares around every request: what is known of it afterwards, and what its body may be."""
 
+import asyncio
 import logging
 import re
 import time
@@ -9,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.shared.http.problems import answer, describe, internal_problem
+from services.shared.http.problems import RETRY_AFTER_S, answer, describe, internal_problem
 from services.shared.telemetry import metrics, traces
 from services.shared.telemetry.logs import request_id
 
@@ -48,6 +49,10 @@ class RequestLog:
             await self.app(scope, receive, out.send)
         except ClientDisconnect:
             out.status = CLIENT_GONE
+        except asyncio.CancelledError:  # the server ends, and the request has had its time
+            if out.status == 0:
+                problem = describe(503, "unavailable", "the service ends; send the call again")
+                await answer(problem, {"Retry-After": str(RETRY_AFTER_S[503])})(scope, receive, out.send)
         except Exception:
             logger.exception("unexpected error")
             if out.status == 0:
@@ -115,12 +120,13 @@ class BodyLimit:
             await self.app(scope, receive, send)
             return
         headers = dict(scope["headers"])
+        length = headers.get(b"content-length", b"0")
+        has_body = length != b"0" or b"transfer-encoding" in headers
         encoding = headers.get(b"content-encoding", b"identity").decode("latin-1")
-        if encoding.lower() != "identity":
+        if has_body and encoding.lower() != "identity":
             detail = f"Content-Encoding {encoding!r} is not read here; send the body as it is"
             await answer(describe(415, "unsupported-media-type", detail), {"Connection": "close"})(scope, receive, send)
             return
-        length = headers.get(b"content-length", b"0")
         if not length.isdigit():
             problem = describe(400, "malformed-body", "the Content-Length header is no number")
             await answer(problem, {"Connection": "close"})(scope, receive, send)

@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.exc import DataError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from llactr_core.errors import LlactrError
 
@@ -22,6 +23,7 @@ CODES = {
     413: "too-large",
     415: "unsupported-media-type",
 }
+METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 # RFC 9110's words; older Pythons have older ones.
 TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
 RETRY_AFTER_S = {429: 5, 503: 1}
@@ -144,7 +146,7 @@ def _on_validation_error(request: Request, error: Exception) -> JSONResponse:
     return answer(describe(422, "invalid-input", message, field=field))
 
 
-def _on_http_exception(_request: Request, error: Exception) -> JSONResponse:
+def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
     known = error if isinstance(error, HTTPException) else HTTPException(500, str(error))
     code = CODES.get(known.status_code, "internal" if known.status_code >= 500 else "invalid-input")
     detail = known.detail
@@ -156,7 +158,17 @@ def _on_http_exception(_request: Request, error: Exception) -> JSONResponse:
         detail = "there is nothing at this path; GET /openapi.json lists what there is"
     if known.status_code == 405 and detail == "Method Not Allowed":
         detail = "the path does not know this method; the Allow header lists those that it knows"
-    return answer(describe(known.status_code, code, detail), dict(known.headers or {}))
+    headers = dict(known.headers or {})
+    if known.status_code == 405:
+        headers["Allow"] = ", ".join(_methods_of(request))
+    return answer(describe(known.status_code, code, detail), headers)
+
+
+def _methods_of(request: Request) -> list[str]:
+    # The framework lists only those of the first route that has the path.
+    call = {"type": "http", "path": request.scope["path"], "root_path": request.scope.get("root_path", "")}
+    routes = request.app.routes
+    return [one for one in METHODS if any(route.matches({**call, "method": one})[0] is Match.FULL for route in routes)]
 
 
 def _on_data_error(_request: Request, _error: Exception) -> JSONResponse:

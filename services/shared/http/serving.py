@@ -2,17 +2,20 @@
 
 import logging
 import os
+import re
 import signal
 import socket
 import sys
 import threading
 from collections.abc import Callable, Mapping
 from types import FrameType
+from typing import NoReturn
 
 import uvicorn
 from fastapi import FastAPI
 from prometheus_client import start_http_server
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from llactr_core.errors import LlactrError, OptionError
 from services.shared.jobs.store import JobStore
@@ -24,6 +27,9 @@ from services.shared.telemetry.traces import close_tracing, configure_tracing
 
 GRACE_S = 3
 BACKLOG = 2048
+NOT_STARTED = 3
+
+logger = logging.getLogger(__name__)
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -49,7 +55,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def serve(build: Callable[[], FastAPI], settings: ServiceSettings) -> None:
-    """Serve the app until SIGINT or SIGTERM; requests at work have 3 s to end."""
+    """Serve the app until SIGINT or SIGTERM, and end the process; requests at work have 3 s to end."""
     configure_logging(settings.log_level, f"{settings.service}-api")
     configure_tracing(f"{settings.service}-api", settings.otlp_endpoint)
     listener = bind(settings.host, settings.port)
@@ -57,16 +63,18 @@ def serve(build: Callable[[], FastAPI], settings: ServiceSettings) -> None:
     config = uvicorn.Config(
         app, log_config=None, access_log=False, timeout_graceful_shutdown=GRACE_S, server_header=False, lifespan="on"
     )
-    # uvicorn raises the signal again once it has shut down; then the process is done and ends with status 0.
+    # uvicorn raises the signal again once it has shut down; then the process is done.
     signal.signal(signal.SIGTERM, _leave)
     signal.signal(signal.SIGINT, _leave)
     server = uvicorn.Server(config)
     try:
         server.run(sockets=[listener])
-    finally:
-        close_tracing()
-    if not server.started:
-        raise SystemExit(3)
+    except SystemExit:
+        pass
+    except Exception:
+        logger.exception("the server failed")
+        _end(1)
+    _end(0 if server.started else NOT_STARTED)
 
 
 def work(store: JobStore, handlers: Mapping[str, Handler], settings: ServiceSettings) -> None:
@@ -85,11 +93,16 @@ def work(store: JobStore, handlers: Mapping[str, Handler], settings: ServiceSett
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
     run_worker(store, handlers, settings, stop)
+    _end(0)
+
+
+def _end(status: int) -> NoReturn:
+    """End the process; a thread may still be inside native code, it works on nothing that is ours any more."""
     close_tracing()
     logging.shutdown()
     sys.stdout.flush()
-    # A handler's thread may still be inside native code; it works on nothing that is ours any more.
-    os._exit(0)
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def _show_metrics(settings: ServiceSettings) -> None:
@@ -114,6 +127,10 @@ def guarded(main: Callable[[], None]) -> None:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
         sys.stderr.write(f"error: setting {name}: {first['msg']}\n")
+        raise SystemExit(1) from None
+    except SettingsError as error:  # its words: error parsing value for field "NAME" from source "EnvSettingsSource"
+        name = next(iter(re.findall(r'field "(\w+)"', str(error))), "")
+        sys.stderr.write(f'error: setting {name}: give a JSON list, such as ["/data"]\n')
         raise SystemExit(1) from None
 
 

@@ -25,7 +25,10 @@ FINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED})
 
 
 class JobRow(Base):
-    """The table `jobs`. Times are seconds since the epoch (UTC)."""
+    """The table `jobs`. Times are seconds since the epoch (UTC).
+
+    `furthest` is the most progress of all attempts, and `fruitless` counts the attempts since it last grew.
+    """
 
     __tablename__ = "jobs"
     __table_args__ = (
@@ -38,8 +41,6 @@ class JobRow(Base):
     lane: Mapped[str] = mapped_column(String(100), default="", server_default="")
     traceparent: Mapped[str | None] = mapped_column(String(64))
     payload: Mapped[dict[str, Any]] = mapped_column(JSON, deferred=True)
-    payload_digest: Mapped[str] = mapped_column(String(64))
-    idempotency_key: Mapped[str | None] = mapped_column(String(200), unique=True)
     active_key: Mapped[str | None] = mapped_column(String(200), unique=True)
     state: Mapped[str] = mapped_column(String(20), default=State.QUEUED.value)
     stage: Mapped[str] = mapped_column(Text, default="queued")
@@ -50,6 +51,8 @@ class JobRow(Base):
     result: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     error: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     attempts: Mapped[int] = mapped_column(Integer, default=0)
+    fruitless: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    furthest: Mapped[float] = mapped_column(Double, default=0.0, server_default="0")
     waits: Mapped[int] = mapped_column(Integer, default=0)
     cancel_requested: Mapped[int] = mapped_column(Integer, default=0)
     owner: Mapped[str | None] = mapped_column(String(200))
@@ -73,7 +76,6 @@ class Job:
     lane: str
     traceparent: str | None
     payload: dict[str, Any]
-    payload_digest: str
     state: State
     stage: str
     progress: float
@@ -128,7 +130,6 @@ def job_of(row: JobRow, with_payload: bool = True) -> Job:
         lane=row.lane,
         traceparent=row.traceparent,
         payload=row.payload if with_payload else {},
-        payload_digest=row.payload_digest,
         state=State(row.state),
         stage=row.stage,
         progress=row.progress,

@@ -5,7 +5,6 @@ that worker names the token, so a worker that lost its lease cannot change a job
 is the database's: the clocks of the workers' machines need not agree.
 """
 
-import hashlib
 import json
 import math
 import secrets
@@ -13,20 +12,22 @@ import uuid
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import CursorResult, Select, and_, func, or_, select, update
+from sqlalchemy import CursorResult, case, func, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 
-from llactr_core.errors import ConflictError, LlactrError, NotFoundError, OptionError, RateError
+from llactr_core.errors import ConflictError, LlactrError, NotFoundError, RateError
 from llactr_core.progress import Progress
 from services.shared.http.problems import problem_of
+from services.shared.jobs.calls import Call, find_call, keep_call
 from services.shared.jobs.job import FINAL, Job, JobRow, State, job_of
+from services.shared.jobs.turns import next_job
 from services.shared.storage.clock import DatabaseTime, time_of
-from services.shared.storage.storage import Storage
+from services.shared.storage.storage import Storage, hold
 
-MAX_ATTEMPTS = 5
+MAX_ATTEMPTS = 20
 MAX_QUEUED = 1000
-MAX_KEY = 200
+CLAIM_LOCK = 0x11AC73
 
 
 class JobStore:
@@ -35,7 +36,7 @@ class JobStore:
     Args:
         storage: the database that has the table.
         max_queued: so many jobs may wait; more are refused.
-        max_attempts: a job that was claimed so often and never ended is failed.
+        max_attempts: a job that was claimed so often, and neither ended nor got further than before, is failed.
     """
 
     def __init__(self, storage: Storage, max_queued: int = MAX_QUEUED, max_attempts: int = MAX_ATTEMPTS) -> None:
@@ -47,7 +48,7 @@ class JobStore:
         self,
         kind: str,
         payload: dict[str, Any],
-        idempotency_key: str | None = None,
+        call: Call | None = None,
         *,
         active_key: str | None = None,
         lane: str = "",
@@ -55,82 +56,77 @@ class JobStore:
     ) -> Job:
         """Queue a job, or find the one that stands for this call already.
 
-        The same idempotency key with the same kind and payload gives the job of the first call, whatever its state.
-        The same active key gives the job that is queued or running under it.
+        The same call again gives the job of the first one, whatever its state. The same active key gives the job that
+        is queued or running under it, and that job stands for the call from then on.
 
         Args:
             kind: names the handler that does it.
             payload: what the handler is given; plain JSON.
-            idempotency_key: the caller's own name of this call.
+            call: the call that asks for it, where its caller may repeat it.
             active_key: what the job does; only one job that does it waits or runs at a time.
-            lane: jobs of one lane are done in their order, and lanes take turns.
+            lane: jobs of one lane are done one after the other, in their order, and lanes take turns.
             traceparent: the W3C trace context of the call.
 
         Raises:
-            ConflictError: the idempotency key was used for another call.
-            OptionError: a key is empty or longer than 200 characters.
+            ConflictError: the call's key was used for another call.
             RateError: too many jobs wait already.
         """
-        row = JobRow(
-            kind=kind,
-            payload=payload,
-            payload_digest=_digest(kind, payload),
-            idempotency_key=idempotency_key,
-            active_key=active_key,
-            lane=lane,
-            traceparent=traceparent,
-        )
         for _ in range(3):
-            known = self.known(kind, payload, idempotency_key) or self._active(active_key)
+            known = self.known(call)
             if known is not None:
                 return known
+            row = JobRow(kind=kind, payload=payload, active_key=active_key, lane=lane, traceparent=traceparent)
             try:
-                return self._insert(row)
+                with self.storage.session() as session:
+                    standing = _active(session, active_key) or self._inserted(session, row)
+                    keep_call(session, call, standing.id)
+                    return job_of(standing)
             except IntegrityError:
                 continue  # another process was first: its job is found in the next round
         raise ConflictError("two calls with the same keys collided three times; send the call again")
 
-    def known(self, kind: str, payload: dict[str, Any], idempotency_key: str | None) -> Job | None:
-        """The job of an earlier call with this idempotency key, or None.
+    def known(self, call: Call | None) -> Job | None:
+        """The job that stands for an equal earlier call, or None.
 
         Raises:
-            ConflictError: the key was used for another call.
-            OptionError: the key is empty or longer than 200 characters.
+            ConflictError: the call's key was used for another call.
         """
-        if idempotency_key is None:
-            return None
-        if not 1 <= len(idempotency_key) <= MAX_KEY:
-            raise OptionError(
-                f"Idempotency-Key has {len(idempotency_key)} characters; give 1 to {MAX_KEY}", field="Idempotency-Key"
-            )
-        with self.storage.reading() as session:
-            row = session.scalar(select(JobRow).where(JobRow.idempotency_key == idempotency_key))
-            if row is None:
-                return None
-            if row.payload_digest != _digest(kind, payload):
-                raise ConflictError(
-                    f"Idempotency-Key {idempotency_key!r} was used for another call (job {row.id}); "
-                    "use a new key for a new call"
-                )
-            return job_of(row)
-
-    def _active(self, active_key: str | None) -> Job | None:
-        if active_key is None:
+        if call is None:
             return None
         with self.storage.reading() as session:
-            row = session.scalar(select(JobRow).where(JobRow.active_key == active_key))
+            found = find_call(session, call)
+            row = session.get(JobRow, found.job_id) if found and found.job_id else None
             return job_of(row) if row else None
 
-    def _insert(self, row: JobRow) -> Job:
-        with self.storage.session() as session:
-            waiting = session.scalar(select(func.count()).where(JobRow.state == State.QUEUED)) or 0
-            if waiting >= self.max_queued:
-                raise RateError(f"{waiting} jobs wait already, and {self.max_queued} may; send the call again later")
-            row.id = uuid.uuid4().hex
-            row.created_at = row.updated_at = time_of(session)
-            session.add(row)
-            session.flush()
-            return job_of(row)
+    def answer(self, call: Call | None) -> dict[str, Any] | None:
+        """The answer that stands for an equal earlier call which needed no job, or None.
+
+        Raises:
+            ConflictError: the call's key was used for another call.
+        """
+        if call is None:
+            return None
+        with self.storage.reading() as session:
+            found = find_call(session, call)
+            return found.answer if found else None
+
+    def keep_answer(self, call: Call | None, answer: dict[str, Any]) -> None:
+        """Let an answer stand for a call that needs no job, unless something stands for it already."""
+        try:
+            with self.storage.session() as session:
+                keep_call(session, call, answer=answer)
+        except IntegrityError:
+            return
+
+    def _inserted(self, session: Session, row: JobRow) -> JobRow:
+        waiting = session.scalar(select(func.count()).where(JobRow.state == State.QUEUED)) or 0
+        if waiting >= self.max_queued:
+            raise RateError(f"{waiting} jobs wait already, and {self.max_queued} may; send the call again later")
+        row.id = uuid.uuid4().hex
+        row.created_at = row.updated_at = time_of(session)
+        session.add(row)
+        session.flush()
+        return row
 
     def get(self, job_id: str) -> Job:
         """The job as it is now.
@@ -177,17 +173,17 @@ class JobStore:
             return job_of(row)
 
     def claim(self, owner: str, lease_s: float, kinds: Collection[str] | None = None) -> Job | None:
-        """Take a job that waits, or whose worker went silent; None when there is none.
+        """Take the job whose turn it is (see `next_job`); None when there is none.
 
-        The lanes take turns: the one whose last start lies furthest back comes first, and in a lane the oldest job.
-        A job that was claimed `max_attempts` times and never ended is failed: it takes its workers down.
+        A job that was claimed `max_attempts` times without getting further is failed: it takes its workers down.
         """
         with self.storage.reading() as session:  # an idle worker takes no write lock
-            if session.scalar(_in_turn(kinds).with_only_columns(JobRow.id)) is None:
+            if session.scalar(next_job(kinds).with_only_columns(JobRow.id)) is None:
                 return None
         while True:
             with self.storage.session() as session:
-                row = session.scalar(_in_turn(kinds).with_for_update(skip_locked=True, of=JobRow))
+                hold(session, CLAIM_LOCK)  # two claims at once would both see a lane in which nothing runs
+                row = session.scalar(next_job(kinds).with_for_update(skip_locked=True, of=JobRow))
                 if row is None:
                     return None
                 if self._take(row, owner, time_of(session), lease_s):
@@ -198,15 +194,18 @@ class JobStore:
         if row.cancel_requested:
             _finish(row, State.CANCELLED, now)
             return False
-        if row.attempts >= self.max_attempts:
+        if row.fruitless >= self.max_attempts:
             row.error = problem_of(
-                LlactrError(f"given up after {row.attempts} attempts, each of which ended without a word; see the logs")
+                LlactrError(
+                    f"given up: {row.fruitless} attempts in a row got no further and ended without a word; see the logs"
+                )
             )
             _finish(row, State.FAILED, now)
             return False
         row.state = State.RUNNING.value
         row.stage = "starting" if row.attempts == 0 else "resuming"
         row.attempts += 1
+        row.fruitless += 1
         row.owner = f"{owner[:180]}/{secrets.token_hex(4)}"
         row.lease_until = now + lease_s
         row.started_at = row.started_at or now
@@ -227,12 +226,16 @@ class JobStore:
 
     def report(self, job_id: str, progress: Progress, *, owner: str | None = None) -> bool:
         """Write where the job stands; False when the claim is no longer the holder's."""
+        done = min(max(_finite(progress.done) or 0.0, 0.0), 1.0)
+        is_further = JobRow.furthest < done
         return self._update(
             job_id,
             owner,
             {
                 "stage": progress.stage,
-                "progress": min(max(_finite(progress.done) or 0.0, 0.0), 1.0),
+                "progress": done,
+                "furthest": case((is_further, done), else_=JobRow.furthest),
+                "fruitless": case((is_further, 0), else_=JobRow.fruitless),
                 "step": progress.step,
                 "loss": _finite(progress.loss),
                 "eta_s": _finite(progress.eta_s),
@@ -240,7 +243,12 @@ class JobStore:
         )
 
     def succeed(self, job_id: str, result: dict[str, Any], *, owner: str | None = None) -> bool:
-        """End the job with its result; False when the claim is no longer the holder's."""
+        """End the job with its result; False when the claim is no longer the holder's.
+
+        Raises:
+            ValueError, TypeError: JSON cannot hold the result.
+        """
+        json.dumps(result, allow_nan=False)
         values = {"stage": "done", "progress": 1.0, "eta_s": 0.0, "result": result}
         return self._end(job_id, owner, State.SUCCEEDED, values)
 
@@ -262,6 +270,7 @@ class JobStore:
                 "stage": stage,
                 "owner": None,
                 "attempts": max(job.attempts - 1, 0),
+                "fruitless": case((JobRow.fruitless > 0, JobRow.fruitless - 1), else_=0),
                 "waits": job.waits + int(waited),
                 "lease_until": 0.0,
                 "not_before": DatabaseTime() + delay_s if delay_s else 0.0,
@@ -276,8 +285,9 @@ class JobStore:
         statement = update(JobRow).where(JobRow.id == job_id, JobRow.state.not_in([s.value for s in FINAL]))
         if owner is not None:
             statement = statement.where(JobRow.state == State.RUNNING, JobRow.owner == owner)
+        clean = {name: _clean(value) if isinstance(value, str) else value for name, value in values.items()}
         with self.storage.session() as session:
-            done = session.execute(statement.values({**values, "updated_at": DatabaseTime()}))
+            done = session.execute(statement.values({**clean, "updated_at": DatabaseTime()}))
             return isinstance(done, CursorResult) and done.rowcount == 1
 
 
@@ -288,18 +298,10 @@ def _row(session: Session, job_id: str, *, lock: bool = False) -> JobRow:
     return row
 
 
-def _in_turn(kinds: Collection[str] | None) -> Select[Any]:
-    """The next job that may be claimed: it waits, or its worker went silent."""
-    others = aliased(JobRow)
-    last_start = select(func.max(others.started_at)).where(others.lane == JobRow.lane).scalar_subquery()
-    ready = or_(
-        and_(JobRow.state == State.QUEUED, JobRow.not_before <= DatabaseTime()),
-        and_(JobRow.state == State.RUNNING, JobRow.lease_until < DatabaseTime()),
-    )
-    query = select(JobRow).where(ready)
-    if kinds is not None:
-        query = query.where(JobRow.kind.in_(list(kinds)))
-    return query.order_by(func.coalesce(last_start, 0.0), JobRow.created_at, JobRow.id).limit(1)
+def _active(session: Session, active_key: str | None) -> JobRow | None:
+    if active_key is None:
+        return None
+    return session.scalar(select(JobRow).where(JobRow.active_key == active_key))
 
 
 def _finish(row: JobRow, state: State, now: float) -> None:
@@ -315,5 +317,6 @@ def _finite(number: float | None) -> float | None:
     return number if number is not None and math.isfinite(number) else None
 
 
-def _digest(kind: str, payload: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps([kind, payload], sort_keys=True).encode()).hexdigest()
+def _clean(text: str) -> str:
+    """The text without what PostgreSQL refuses: NUL, and half a surrogate pair."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode()

@@ -1,5 +1,6 @@
 """The process that does the jobs: one at a time, its lease renewed while the work runs in a thread of its own."""
 
+import errno
 import logging
 import math
 import os
@@ -18,6 +19,7 @@ from llactr_core.progress import Progress
 from services.shared.jobs.attempt_record import AttemptRecord
 from services.shared.jobs.job import Job
 from services.shared.jobs.store import JobStore
+from services.shared.jobs.upkeep import Upkeep
 from services.shared.settings import ServiceSettings
 from services.shared.telemetry import metrics
 
@@ -26,6 +28,7 @@ LONGEST_WAIT_S = 30.0
 MAX_WAITS = 40
 STOP_GRACE_S = 3.0
 AWAY_S = 0.5
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 LOST = "the lease was lost to another worker"
 
@@ -107,8 +110,10 @@ def run_worker(
 ) -> None:
     """Claim and do jobs until `stop` is set; a job at work is then given back, and another worker goes on with it."""
     owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+    upkeep = Upkeep(store.storage, _folder(settings), settings.keep_jobs_days)
     logger.info("worker %s waits for jobs", owner)
     while not stop.is_set():
+        upkeep.when_due()
         try:
             job = store.claim(owner, settings.lease_s, tuple(handlers))
             metrics.WORKER_HEARTBEAT.set_to_current_time()
@@ -131,10 +136,8 @@ class _Attempt:
         self._owner = job.owner or ""
         self._handler = handler
         self._settings = settings
-        directory = settings.state / "jobs" / job.id
-        directory.mkdir(parents=True, exist_ok=True)
         self._record = AttemptRecord(job)
-        self._context = JobContext(store, job, directory, self._record)
+        self._context = JobContext(store, job, _folder(settings) / job.id, self._record)
         self._cancelled = False
         self._result: dict[str, Any] | None = None
         self._error: BaseException | None = None
@@ -154,7 +157,10 @@ class _Attempt:
     def _work(self) -> None:
         with self._record.here():
             try:
+                self._context.directory.mkdir(parents=True, exist_ok=True)
                 self._result = dict(self._handler(self._context))
+            except OSError as error:
+                self._error = _waits_for_space(error)
             except BaseException as error:  # whatever it is, the supervisor decides
                 self._error = error
 
@@ -199,11 +205,7 @@ class _Attempt:
     def _settle(self) -> str:
         job, store, error = self._job, self._store, self._error
         if error is None and self._result is not None:
-            if not store.succeed(job.id, self._result, owner=self._owner):
-                return "lost"
-            logger.info("job %s succeeded", job.id)
-            self._clean()
-            return "succeeded"
+            return self._succeed(self._result)
         if error is None or isinstance(error, JobCancelled):
             logger.info("job %s ends early: %s", job.id, error or "the worker shuts down")
             if not self._cancelled:
@@ -217,6 +219,19 @@ class _Attempt:
             return "waiting" if store.release(job, f"waiting: {error.detail}", delay, waited=True) else "lost"
         return self._fail(error)
 
+    def _succeed(self, result: dict[str, Any]) -> str:
+        try:
+            held = self._store.succeed(self._job.id, result, owner=self._owner)
+        except UnavailableError:
+            raise
+        except Exception as error:  # JSON or the database cannot hold the result, and never will
+            return self._fail(error)
+        if not held:
+            return "lost"
+        logger.info("job %s succeeded", self._job.id)
+        self._clean()
+        return "succeeded"
+
     def _fail(self, error: BaseException) -> str:
         job_id = self._job.id
         if isinstance(error, LlactrError):
@@ -228,3 +243,14 @@ class _Attempt:
 
     def _clean(self) -> None:
         shutil.rmtree(self._context.directory, ignore_errors=True)
+
+
+def _folder(settings: ServiceSettings) -> Path:
+    return settings.state / "jobs"
+
+
+def _waits_for_space(error: OSError) -> OSError | UnavailableError:
+    """A full disk is a reason to wait; any other error stays what it is."""
+    if error.errno not in DISK_FULL:
+        return error
+    return UnavailableError("a disk that the job writes to is full; free some space")

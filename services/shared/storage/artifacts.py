@@ -6,8 +6,8 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from llactr_core.errors import ArtifactError, OptionError
@@ -117,6 +117,13 @@ class Artifacts:
         """
         self._blobs.delete(_checked(name))
 
+    def forget_copies(self, needed: Collection[str], age_s: float) -> None:
+        """Remove the local copies of folders whose digests are not needed and that were fetched before `age_s`."""
+        for copy in self._spool.iterdir():
+            if _DIGEST.fullmatch(copy.name) and copy.name not in needed and _is_older(copy, age_s):
+                with writing(self._spool), _locked(self._spool / ".lock"):
+                    shutil.rmtree(copy, ignore_errors=True)
+
     def names(self, folder: str) -> list[str]:
         """The names of all contents below a folder such as ``tables``, also of those that are files of folders.
 
@@ -207,9 +214,15 @@ def _matches(folder: Path, digest: str) -> bool:
 def _sweep(spool: Path) -> None:
     """Remove what killed processes left half fetched."""
     for left in spool.glob(".*.*"):
-        with suppress(FileNotFoundError):  # another process sweeps too
-            if time.time() - left.stat().st_mtime > STALE_S:
-                shutil.rmtree(left, ignore_errors=True)
+        if _is_older(left, STALE_S):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_older(path: Path, age_s: float) -> bool:
+    try:
+        return time.time() - path.stat().st_mtime > age_s
+    except FileNotFoundError:  # another process removed it
+        return False
 
 
 @contextmanager

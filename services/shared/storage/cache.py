@@ -163,5 +163,8 @@ def _client(url: str) -> redis.Redis:
             health_check_interval=5,
             maint_notifications_config=MaintNotificationsConfig(enabled=False),
         )
-    except ValueError as error:
-        raise OptionError(f"the Redis URL cannot be read ({error}); give one like redis://host:6379/0") from None
+    except ValueError:  # whose messages quote parts of the URL, such as a piece of its password
+        raise OptionError(
+            "the Redis URL cannot be read; give one like redis://host:6379/0, with special characters of a password "
+            "escaped as %40"
+        ) from None

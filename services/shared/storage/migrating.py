@@ -16,7 +16,9 @@ def bring(settings: ServiceSettings, package: str) -> None:
     parser = argparse.ArgumentParser(
         prog=f"python -m {package}.migrations", description="Bring the service's database to a revision, up or down."
     )
-    parser.add_argument("revision", nargs="?", default="head", help="0001, 0002, ..., head (the default) or base")
+    parser.add_argument(
+        "revision", nargs="?", default="head", help="the name of a revision, head (the default) or base"
+    )
     revision = parser.parse_args().revision
     storage = Storage(settings.storage_url)
     migrate(storage, package, revision)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import logging
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -143,10 +144,16 @@ def _answering() -> Iterator[None]:
         yield
     except SQLAlchemyError as error:
         is_lost = isinstance(error, DBAPIError) and error.connection_invalidated
-        if not is_lost and not isinstance(error, NO_ANSWER):
+        if not is_lost and (not isinstance(error, NO_ANSWER) or _is_wrong_statement(error)):
             raise
         logger.warning("the storage does not answer: %s", error)
         raise UnavailableError("the storage does not answer; send the call again later") from error
+
+
+def _is_wrong_statement(error: SQLAlchemyError) -> bool:
+    """Whether SQLite refused the statement itself, as for a table that is not there: no outage, but a mistake."""
+    original = error.orig if isinstance(error, DBAPIError) else None
+    return getattr(original, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
@@ -190,7 +197,10 @@ def migrate(storage: Storage, package: str, revision: str = "head") -> None:
         config.attributes["connection"] = connection
         current = MigrationContext.configure(connection).get_current_revision() or "base"
         if current not in newest_first:
-            raise OptionError(f"the database is at revision {current!r}, which is not known here; use what migrated it")
+            raise OptionError(
+                f"the database is at revision {current!r}, which {package!r} does not have: it belongs to another "
+                "service or to another release; give each service a database of its own"
+            )
         is_down = newest_first.index(current) < newest_first.index(goal)
         (command.downgrade if is_down else command.upgrade)(config, goal)
 

@@ -5,14 +5,12 @@ from alembic import op
 
 
 def create_shared_tables() -> None:
-    """Create `jobs` and `api_keys` as revision 0001 of a service has them."""
+    """Create `jobs` and `api_keys` as the first revision of a service has them."""
     op.create_table(
         "jobs",
         sa.Column("id", sa.String(32), primary_key=True),
         sa.Column("kind", sa.String(50), nullable=False),
         sa.Column("payload", sa.JSON, nullable=False),
-        sa.Column("payload_digest", sa.String(64), nullable=False),
-        sa.Column("idempotency_key", sa.String(200), unique=True),
         sa.Column("active_key", sa.String(200), unique=True),
         sa.Column("state", sa.String(20), nullable=False),
         sa.Column("stage", sa.Text, nullable=False),
@@ -52,10 +50,24 @@ def drop_shared_tables() -> None:
 
 
 def add_lanes_and_audit() -> None:
-    """Revision 0002: lanes and traces of jobs, what keys are limited to, and the audit of what was changed."""
+    """What the second revision adds.
+
+    Lanes, traces and fruitless attempts of jobs, calls that may be repeated, what keys are limited to, and the audit.
+    """
     op.add_column("jobs", sa.Column("lane", sa.String(100), nullable=False, server_default=""))
     op.add_column("jobs", sa.Column("traceparent", sa.String(64)))
+    op.add_column("jobs", sa.Column("fruitless", sa.Integer, nullable=False, server_default="0"))
+    op.add_column("jobs", sa.Column("furthest", sa.Double, nullable=False, server_default="0"))
     op.create_index("ix_jobs_lane_started", "jobs", ["lane", "started_at"])
+    op.create_table(
+        "idempotency_keys",
+        sa.Column("lane", sa.String(100), primary_key=True),
+        sa.Column("key", sa.String(200), primary_key=True),
+        sa.Column("digest", sa.String(64), nullable=False),
+        sa.Column("job_id", sa.String(32), index=True),
+        sa.Column("answer", sa.JSON(none_as_null=True)),
+        sa.Column("at", sa.Double, nullable=False, index=True),
+    )
     op.add_column("api_keys", sa.Column("scopes", sa.JSON(none_as_null=True)))
     op.create_table(
         "audit",
@@ -75,6 +87,9 @@ def drop_lanes_and_audit() -> None:
     """Undo `add_lanes_and_audit`."""
     op.drop_table("audit")
     op.drop_column("api_keys", "scopes")
+    op.drop_table("idempotency_keys")
     op.drop_index("ix_jobs_lane_started", "jobs")
+    op.drop_column("jobs", "furthest")
+    op.drop_column("jobs", "fruitless")
     op.drop_column("jobs", "traceparent")
     op.drop_column("jobs", "lane")

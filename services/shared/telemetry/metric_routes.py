@@ -67,7 +67,7 @@ def metric_router(storage: Storage, guard: Guard) -> APIRouter:
         summary="What this process did and how it is, in Prometheus' text format",
         dependencies=[Depends(guard.require(Role.READER))],
         response_class=Response,
-        responses={200: {"content": {"text/plain": {}}}, **documented(401, 403)},
+        responses={200: {"content": {"text/plain": {}, "application/openmetrics-text": {}}}, **documented(401, 403)},
     )
     async def scrape(request: Request) -> Response:
         with anyio.move_on_after(PATIENCE_S) as patience:

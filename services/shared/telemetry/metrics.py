@@ -4,10 +4,18 @@ A process counts what it does itself: the API its requests, reads and embeddings
 Labels take few values, all known beforehand or bounded by what was registered; never an id or a text of a caller.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Metric,
+    ProcessCollector,
+    disable_created_metrics,
+)
 from prometheus_client.metrics import MetricWrapperBase
 
 # Else each counter and histogram has one more series, of when it was made, that nothing reads.
@@ -16,6 +24,22 @@ REGISTRY = CollectorRegistry(auto_describe=True)
 LATENCY_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 DURATION_S = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14400, 43200)
 SIZE_BYTES = (100, 1000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000)
+
+
+class GaugeOnceSet(Gauge):
+    """A gauge without labels that is absent until it is first set: in the other processes its 0 would be an alarm."""
+
+    _is_set = False
+
+    def set(self, value: float) -> None:
+        """Show this value from here on."""
+        super().set(value)
+        self._is_set = True
+
+    def collect(self) -> Iterable[Metric]:
+        """The gauge with its value, or nothing."""
+        return super().collect() if self._is_set else ()
+
 
 # -- requests ---------------------------------------------------------------------------------------------------------
 REQUESTS = Counter(
@@ -50,7 +74,11 @@ KEYS_REFUSED = Counter(
 )
 
 # -- storage and jobs -------------------------------------------------------------------------------------------------
-STORAGE_UP = Gauge("llactr_storage_up", "Whether the SQL storage answered when it was last asked.", registry=REGISTRY)
+STORAGE_UP = GaugeOnceSet(
+    "llactr_storage_up",
+    "Whether the SQL storage answered the API when it was last asked; absent in workers.",
+    registry=REGISTRY,
+)
 JOBS = Gauge(
     "llactr_jobs", "Jobs in the storage by state; absent while it does not answer.", ("state",), registry=REGISTRY
 )
@@ -78,9 +106,9 @@ LEASE_RENEWALS = Counter(
     ("outcome",),
     registry=REGISTRY,
 )
-WORKER_HEARTBEAT = Gauge(
+WORKER_HEARTBEAT = GaugeOnceSet(
     "llactr_worker_heartbeat_timestamp_seconds",
-    "When the worker last looked at the storage and was answered, in seconds since the epoch.",
+    "When the worker last looked at the storage and was answered, in seconds since the epoch; absent in APIs.",
     registry=REGISTRY,
 )
 

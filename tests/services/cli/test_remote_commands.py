@@ -97,6 +97,70 @@ def test_fields(service: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "current -> t0 (before: t1)" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("given", ["s3://bucket/logs", "folder/rows.parquet"])
+def test_a_dataset_is_a_url_or_a_path(
+    service: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, given: str
+) -> None:
+    service.answers = {
+        "POST /v1/admin/fields/shop/refresh": (200, {"version": "t1"}),
+        "POST /v1/admin/models/shop/train": (202, {"job": {"id": "j1", "state": "queued"}}),
+        "POST /v1/admin/refresh": (202, {"job": {"id": "j1", "state": "queued"}}),
+        "GET /v1/jobs/j1": (200, DONE),
+    }
+    monkeypatch.chdir(tmp_path)
+    for words in (["fields", "refresh", "shop"], ["models", "train", "shop"], ["models", "refresh", "shop"]):
+        assert run([*words, "--dataset", given]) == 0
+    sent = [body["dataset"] for _, _, body in service.asked if body]
+    assert sent == [given if "://" in given else str(tmp_path / given)] * 3
+
+
+def test_registering_tells_of_the_job_that_adds_fields(
+    service: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    SHOP.save(tmp_path / "schema.yaml")
+    schema = {"name": "shop", "fingerprint": "f" * 64, "fields": [], "extension": {"id": "x7", "state": "queued"}}
+    service.answers = {"POST /v1/schemas": (201, schema)}
+    assert run(["fields", "register", str(tmp_path / "schema.yaml"), "--json"]) == 0
+    out = capsys.readouterr().out
+    assert "llactr jobs watch x7" in out
+    assert json.loads(out.splitlines()[-1])["extension"]["id"] == "x7"
+
+
+@pytest.mark.parametrize("key", ["first\nsecond", "schl\u00fcssel", "two words"])
+def test_a_key_that_is_none_is_refused_and_not_printed(
+    service: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], key: str
+) -> None:
+    service.answers = {"GET /v1/models": (200, {"models": []})}
+    monkeypatch.setenv("LLACTR_KEY", f" {key}\n")
+    assert run(["models", "list"]) == 2
+    captured = capsys.readouterr()
+    assert "printable ASCII" in captured.err
+    assert not any(part in captured.err + captured.out for part in key.split())
+    assert service.asked == []
+    monkeypatch.setenv("LLACTR_KEY", "good\n")
+    assert run(["models", "list"]) == 0
+    assert service.asked[0][1]["Authorization"] == "Bearer good"
+
+
+def test_a_key_that_cannot_be_taken_back_is_told_with_both_reasons(
+    service: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = {"id": "k1", "name": "ci", "role": "reader", "scopes": None, "created_at": "2026", "revoked_at": None}
+    service.answers = {
+        "POST /v1/admin/keys": (201, made),
+        "DELETE /v1/admin/keys/k1": (500, {"code": "internal", "detail": "no revoking today"}),
+    }
+    other = type(service)()
+    other.answers = {"POST /v1/admin/keys": (403, {"code": "forbidden", "detail": "you are no admin here"})}
+    monkeypatch.setenv("LLACTR_CTR_URL", other.url)
+    assert run(["keys", "create", "ci", "--role", "reader"]) == 2
+    other.close()
+    error = capsys.readouterr().err
+    assert "you are no admin here" in error
+    assert "no revoking today" in error
+    assert "llactr keys revoke k1 --service llm" in error
+
+
 def test_jobs(service: Any, capsys: pytest.CaptureFixture[str]) -> None:
     service.answers = {
         "GET /v1/jobs": (200, {"jobs": [DONE]}),

@@ -89,6 +89,10 @@ def test_training_is_a_job_and_an_idempotency_key_makes_one_of_two_calls(
     assert train(service, body, **{"Idempotency-Key": "k1"}).json() == first.json()
     assert train(service, body | {"backbone": "fwfm"}, **{"Idempotency-Key": "k1"}).status_code == 409
     assert train(service, body).json() != first.json()
+    assert train(service, body, model="other", **{"Idempotency-Key": "k1"}).json() != first.json()
+    dataset.rename(dataset.with_name("moved"))
+    assert train(service, body, **{"Idempotency-Key": "k1"}).json() == first.json()
+    dataset.with_name("moved").rename(dataset)
     job = service.client.get(f"/v1/jobs/{first.json()['job']['id']}").json()
     assert (job["kind"], job["state"]) == ("train", "queued")
 

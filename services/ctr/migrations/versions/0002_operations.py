@@ -2,8 +2,8 @@
 
 from services.shared.storage.tables import add_lanes_and_audit, drop_lanes_and_audit
 
-revision = "0002"
-down_revision = "0001"
+revision = "ctr_0002"
+down_revision = "ctr_0001"
 branch_labels = None
 depends_on = None
 

@@ -80,7 +80,7 @@ class VllmClient:
             found: Vectors = np.stack(vectors).astype(np.float32, copy=False)
         except ValueError as error:
             raise LlactrError(f"the vLLM server answers no vectors: {error}") from error
-        if len(found) != len(rows) or not np.isfinite(found).all():
+        if len(found) != len(rows):
             raise LlactrError(f"the vLLM server answers {len(found)} vectors for {len(rows)} texts")
         return found
 

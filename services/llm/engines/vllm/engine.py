@@ -1,9 +1,10 @@
 """The engine behind a vLLM server: our token ids go out, raw vectors come back, no text ever meets a wrong adapter.
 
-Two ways to wrong vectors are closed. A batch that mixes rows with and without an adapter may give the latter someone
+Three ways to wrong vectors are closed. A batch that mixes rows with and without an adapter may give the latter someone
 else's adapter, so the untuned model is served through an adapter of zeros and every row has one. An adapter loaded
 again under its old name may be answered from the old one's cache, so adapters are named by their content, and the
-server that we start caches no prefixes.
+server that we start caches no prefixes. A server knows the model's files as they were when it started, so once they
+have changed it is asked for nothing.
 """
 
 import logging
@@ -19,9 +20,9 @@ from llactr_core.errors import ArtifactError, NotFoundError, OptionError, RateEr
 from llactr_core.semantics.canary import Canary
 from llactr_core.semantics.table import Vectors
 from llactr_core.semantics.template import default_template
-from llactr_core.semantics.tokens import Tokens, load_tokenizer, tokenize
-from llactr_core.semantics.weights import model_label, resolve_model
-from services.llm.engines.engine import Embedded, Voice
+from llactr_core.semantics.tokens import Tokens, load_tokenizer, tokenize, tokenize_whole
+from llactr_core.semantics.weights import model_digest, model_label, resolve_model
+from services.llm.engines.engine import Embedded, Voice, pinned
 from services.llm.engines.measure import measured
 from services.llm.engines.vllm.child import Child
 from services.llm.engines.vllm.client import VllmClient
@@ -55,9 +56,11 @@ class VllmEngine:
         self._child = child
         self._sleeps = sleeps
         self._paused = False
+        self._digest: str | None = None  # of the model's files when the server started, or was first asked
         self._verified: OrderedDict[str, Path] = OrderedDict()  # the one that was used last at the end
         self._tokenizer: Any = None
         self._lock = threading.Lock()  # of what is verified; the others are held for longer
+        self._starting = threading.Lock()
         self._loading = threading.Lock()
         self._reading = threading.Lock()
         self._seats = threading.BoundedSemaphore(MAX_WAITING)
@@ -76,8 +79,9 @@ class VllmEngine:
         if not self._seats.acquire(blocking=False):
             raise RateError(f"{MAX_WAITING} embedding calls are waiting already; send the call again later")
         try:
+            self._require_files(pinned(voice).digest)
             with measured(NAME):
-                rows = self._tokens(texts)
+                rows = self._tokens(texts, whole=True)
                 return Embedded(self._vectors(voice, rows), tuple(len(row) for row in rows))
         finally:
             self._seats.release()
@@ -86,6 +90,10 @@ class VllmEngine:
         """As `Engine.check`."""
         if self._paused or (self._sleeps and self._client.is_asleep()):
             raise UnavailableError("the engine makes room for a tuning; send the call again later")
+        try:
+            self._require_files(self._files())
+        except (ArtifactError, NotFoundError) as error:
+            raise UnavailableError(f"the language model cannot be used: {error.detail}") from error
         if self._child is not None:
             self._child.check()
         self._client.check()
@@ -97,6 +105,7 @@ class VllmEngine:
             self._client.sleep()
         elif self._child is not None:
             self._child.stop()
+            self._digest = None
 
     def resume(self) -> None:
         """As `Engine.resume`; a server that was ended is started again, and can be used once `check` is content."""
@@ -104,6 +113,7 @@ class VllmEngine:
             self._verified.clear()
         self._paused = False
         if self._child is not None:
+            self._digest = self._digest or self._files()
             self._child.start()
         if self._sleeps:
             self._wake()
@@ -122,12 +132,34 @@ class VllmEngine:
         except UnavailableError as error:
             logger.warning("the vLLM server was not asked to wake: %s", error.detail)
 
-    def _tokens(self, texts: Sequence[str]) -> list[Tokens]:
+    def _files(self) -> str:
+        return model_digest(resolve_model(self._model))
+
+    def _require_files(self, found: str | None) -> None:
+        """Refuse what would be answered from other files than those that are there; a server of ours is renewed."""
+        with self._starting:
+            self._digest = self._digest or found
+            if self._digest == found:
+                return
+            if self._child is None:
+                raise ArtifactError(
+                    f"the files of the model {model_label(self._model)} have changed; restart the vLLM server, which "
+                    "may serve those that were there before, and then this service"
+                )
+            self._child.stop()
+            self._digest, self._tokenizer = found, None
+            with self._lock:
+                self._verified.clear()
+            self._child.start()
+        raise UnavailableError("the model's files have changed: the vLLM server starts anew; send the call again later")
+
+    def _tokens(self, texts: Sequence[str], *, whole: bool) -> list[Tokens]:
         path = resolve_model(self._model)
         with self._reading:  # a fast tokenizer is not made for several threads
             if self._tokenizer is None:
                 self._tokenizer = load_tokenizer(path)
-            return tokenize(self._tokenizer, default_template(path), texts)
+            cut_or_refuse = tokenize_whole if whole else tokenize
+            return cut_or_refuse(self._tokenizer, default_template(path), texts)
 
     def _vectors(self, voice: Voice, rows: Sequence[Tokens]) -> Vectors:
         """Vectors float32 [B, D]; where the server has lost the adapter, it is loaded and checked again."""
@@ -147,7 +179,7 @@ class VllmEngine:
         if self._is_verified(folder):
             return folder.name
         canary = Canary.load(folder) if voice.adapter else None
-        rows = self._tokens(canary.texts) if canary else []
+        rows = self._tokens(canary.texts, whole=False) if canary else []
         with self._loading:
             self._load(self._untuned())
             self._load(folder)

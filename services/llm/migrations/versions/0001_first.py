@@ -5,7 +5,7 @@ from alembic import op
 
 from services.shared.storage.tables import create_shared_tables, drop_shared_tables
 
-revision = "0001"
+revision = "llm_0001"
 down_revision = None
 branch_labels = None
 depends_on = None

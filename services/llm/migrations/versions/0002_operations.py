@@ -5,8 +5,8 @@ from alembic import op
 
 from services.shared.storage.tables import add_lanes_and_audit, drop_lanes_and_audit
 
-revision = "0002"
-down_revision = "0001"
+revision = "llm_0002"
+down_revision = "llm_0001"
 branch_labels = None
 depends_on = None
 

@@ -2,6 +2,10 @@
 
 from typing import Any
 
+import pytest
+from pydantic import SecretStr
+
+from llactr_core.errors import OptionError
 from services.ctr.jobs.llm import TuningRequest, field_semantics
 from services.ctr.settings import CtrSettings
 from services.shared.telemetry.traces import JobTrace
@@ -18,3 +22,10 @@ def test_the_tuning_belongs_to_the_jobs_trace_and_its_polls_do_not(llm: Any, wor
         trace.leave(token)
         semantics.start(TuningRequest("tiny", None, {"a": ["x"]}, None), "another")
     assert llm.traces == [("POST", GIVEN), ("DELETE", GIVEN), ("POST", None)]
+
+
+def test_a_key_that_can_be_none_is_refused_unrepeated(work_settings: CtrSettings) -> None:
+    broken = work_settings.model_copy(update={"llm_key": SecretStr("first\nsecond")})
+    with pytest.raises(OptionError, match="LLACTR_CTR_LLM_KEY") as caught, field_semantics(broken):
+        pass
+    assert "second" not in str(caught.value)

@@ -13,7 +13,7 @@ from llactr_core.schema import Field, Schema
 from llactr_core.semantics.options import SsftOptions
 from services.llm.engines.transformers import TransformersEngine
 from services.llm.jobs.request import RefreshPayload
-from services.llm.jobs.tuning import tuned_model
+from services.llm.jobs.tuning import FACTS, _kept, tuned_model
 
 SCHEMA = Schema(name="two", fields=(Field(name="colour"), Field(name="count")))
 SAMPLES = {"colour": ["red", "green", "blue", "black"], "count": ["1.5", "22", "31", "4"]}
@@ -90,6 +90,12 @@ def test_a_damaged_adapter_is_made_again_to_the_same_bytes(tiny_model: Path, eng
     shutil.rmtree(first.adapter)
     shutil.rmtree(context.directory / "checkpoints")
     assert tuned_model(context, payload(tiny_model), SAMPLES, engine).adapter == first.adapter
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "", '{"recipe": 1}'])
+def test_a_damaged_note_is_as_none(tmp_path: Path, content: str) -> None:
+    (tmp_path / FACTS).write_text(content)
+    assert _kept(tmp_path, "recipe") is None
 
 
 @pytest.mark.parametrize("failure", ["cancelled", "no samples"])

@@ -29,6 +29,7 @@ NEEDS = {
     ("get", "/v1/fields/{schema}/compare"): Role.READER,
     ("post", "/v1/admin/fields/{schema}/prune"): Role.ADMIN,
     ("put", "/v1/fields/{schema}/aliases/{alias}"): Role.ADMIN,
+    ("delete", "/v1/fields/{schema}/aliases/{alias}"): Role.ADMIN,
     ("post", "/v1/embeddings"): Role.READER,
     ("post", "/v1/admin/keys"): Role.ADMIN,
     ("get", "/v1/admin/keys"): Role.ADMIN,

@@ -117,11 +117,23 @@ def test_what_is_no_text_is_said_once_and_of_the_field(house: Any, given: object
     assert "one text or a list of texts" in problem["detail"]
 
 
-def test_half_a_surrogate_pair_is_no_text(house: Any) -> None:
-    body = json.dumps({"input": ["a", "\ud800"]})
-    answer = house.anyone.post("/v1/embeddings", content=body, headers={"Content-Type": "application/json"})
-    assert (answer.status_code, answer.json()["row"], answer.json()["field"]) == (422, 1, "input")
+@pytest.mark.parametrize(
+    ("given", "field"), [({"input": ["a", "\ud800"]}, "input.1"), ({"input": "a", "version": "\ud800"}, "version")]
+)
+def test_half_a_surrogate_pair_is_no_text(house: Any, given: dict[str, object], field: str) -> None:
+    headers = {"Content-Type": "application/json"}
+    answer = house.anyone.post("/v1/embeddings", content=json.dumps(given), headers=headers)
+    assert (answer.status_code, answer.json()["field"]) == (422, field)
 
 
 def test_the_longest_text_and_the_largest_batch_pass(house: Any) -> None:
     assert vectors(house, input=["a" * 8192] + ["b"] * 255).shape == (256, 32)
+
+
+def test_a_text_longer_than_the_model_reads_is_refused_and_the_others_are_not(house: Any) -> None:
+    too_long = "a " * 300
+    problem = embed(house, input=["never asked before", "x", too_long, "nor this"]).json()
+    assert (problem["status"], problem["row"], problem["field"]) == (413, 2, "input")
+    assert "302 tokens" in problem["detail"]
+    assert "at most 254" in problem["detail"]
+    assert vectors(house, input=["never asked before", "nor this"]).shape == (2, 32)

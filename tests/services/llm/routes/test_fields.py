@@ -52,12 +52,15 @@ def test_the_file_on_the_disk_is_what_is_served(house: Any, versions: list[str])
 def test_an_etag_spares_the_content(house: Any, versions: list[str], media: str) -> None:
     full = get(house, "/v1/fields/shared", Accept=media)
     tag = full.headers["etag"]
-    assert tag == f'"{versions[1]}"'
+    end = {JSON: "", ARROW: ".arrow", SAFETENSORS: ".safetensors"}[media]
+    assert tag == f'"{versions[1]}{end}"'
     assert full.headers["vary"] == "Accept"
     for header in (tag, f'W/{tag}, "other"', "*"):
         same = get(house, "/v1/fields/shared", Accept=media, If_None_Match=header)
         assert (same.status_code, same.content, same.headers["etag"]) == (304, b"", tag)
-    assert get(house, "/v1/fields/shared", Accept=media, If_None_Match='"other"').status_code == 200
+    others = [f'"{versions[1]}{other}"' for other in ("", ".arrow", ".safetensors") if other != end]
+    for unknown in ('"other"', versions[1] + end, ", ".join(others)):
+        assert get(house, "/v1/fields/shared", Accept=media, If_None_Match=unknown).status_code == 200
     assert get(house, "/v1/fields/shared/versions/previous", If_None_Match=tag).status_code == 200
 
 
@@ -83,6 +86,12 @@ def test_aliases_move_and_roll_back(house: Any, versions: list[str]) -> None:
     assert (named["version"], named["previous"]) == (old, None)
     aliases = {one["version"]: one["aliases"] for one in get(house, "/v1/fields/shared/versions").json()["versions"]}
     assert aliases == {new: ["current"], old: ["night", "previous"]}
+    gone = house.admin.delete("/v1/fields/shared/aliases/night")
+    assert (gone.status_code, gone.json()) == (200, {"schema": "shared", "alias": "night", "previous": old})
+    assert get(house, "/v1/fields/shared/versions/night").status_code == 404
+    assert house.admin.delete("/v1/fields/shared/aliases/night").status_code == 404
+    for kept in ("current", "previous"):
+        assert house.admin.delete(f"/v1/fields/shared/aliases/{kept}").status_code == 409
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,22 @@ def test_the_poll_tells_of_moves_and_deletions(
     assert pointers.find("other", one) is None
 
 
+def test_a_deleted_alias_points_nowhere_in_every_process(
+    storage: Storage, settings: LlmSettings, new_pointers: Callable[..., Pointers]
+) -> None:
+    store = TableStore(storage, settings)
+    version = publish(store, 1)
+    store.move("s", "night", version)
+    pointers = new_pointers(storage, NEVER_S)
+    assert pointers.find("s", "night") is not None
+    assert store.forget_alias("s", "night") == version
+    pointers.look()
+    assert pointers.find("s", "night") is None
+    store.move("s", "day", version)  # as many aliases as before
+    pointers.look()
+    assert pointers.find("s", "day") is not None
+
+
 def test_own_moves_are_seen_at_once(
     storage: Storage, settings: LlmSettings, new_pointers: Callable[..., Pointers]
 ) -> None:

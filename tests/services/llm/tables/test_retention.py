@@ -61,6 +61,13 @@ def files(settings: LlmSettings) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
+def age_files(settings: LlmSettings) -> None:
+    for folder in ("artifacts", "spool"):
+        for path in (settings.state / folder).rglob("*"):
+            with suppress(FileNotFoundError):  # just deleted
+                os.utime(path, (time.time() - DAY_S,) * 2)
+
+
 def test_the_rule(store: TableStore, retention: Retention, settings: LlmSettings) -> None:
     versions = [publish(store, seed) for seed in range(6)]
     store.move("s", "night", versions[0])
@@ -70,6 +77,8 @@ def test_the_rule(store: TableStore, retention: Retention, settings: LlmSettings
     assert [info.version for info in retention.unused("s")] == [versions[3], versions[2], versions[1]]
     assert retention.prune("s") == [versions[3], versions[2], versions[1]]
     assert {info.version for info in store.versions("s")} == {versions[0], versions[4], versions[5]}
+    age_files(settings)
+    retention.sweep()
     assert len(files(settings)) == 3
     for version in (versions[0], versions[4], versions[5]):
         assert store.read(store.info("s", version)).table.version == version
@@ -97,6 +106,10 @@ def test_one_table_is_deleted_unless_an_alias_points_there(
         store.info("s", one)
     with pytest.raises(NotFoundError):
         retention.delete("s", one)
+    retention.sweep()
+    assert any(one in name for name in files(settings)), "it may be a publication that goes on"
+    age_files(settings)
+    retention.sweep()
     assert not any(one in name for name in files(settings))
     assert publish(store, 0) == one, "it may come again"
 
@@ -111,6 +124,8 @@ def test_files_that_another_table_needs_stay(
     publish(store, 2, "one")
     store.move("one", "previous", newer)
     retention.delete("one", old)
+    age_files(settings)
+    retention.sweep()
     info = store.info("two")
     assert store.read(info).table == table(0)
     assert store.adapter(info) is not None
@@ -124,8 +139,7 @@ def test_leftovers_are_swept_once_they_are_old(
     store.contents.keep(table(1))  # a publication that died before its row was written
     store.contents.keep_adapter(adapter(tmp_path / "left", "left"))
     assert retention.sweep() == 0, "it may be a publication that goes on"
-    for path in (settings.state / "artifacts").rglob("*"):
-        os.utime(path, (time.time() - DAY_S,) * 2)
+    age_files(settings)
     assert retention.sweep() == 2
     info = store.info("s")
     assert (info.version, store.read(info).table) == (used, table(0))
@@ -133,14 +147,44 @@ def test_leftovers_are_swept_once_they_are_old(
     assert len(files(settings)) == 3
 
 
+def test_a_slow_store_holds_up_nobody_who_writes(
+    store: TableStore, retention: Retention, settings: LlmSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def written(*_: object) -> bool:
+        with ThreadPoolExecutor(1) as other:
+            other.submit(store.move, "s", "night", "current").result(5)
+        return True
+
+    publish(store, 0)
+    store.contents.keep(table(1))
+    age_files(settings)
+    monkeypatch.setattr(store.contents, "is_whole", written)
+    publish(store, 0)
+    monkeypatch.setattr(store.contents.artifacts, "delete", written)
+    assert retention.sweep() == 1
+
+
+def test_copies_of_adapters_go_with_the_last_table(
+    store: TableStore, retention: Retention, settings: LlmSettings, tmp_path: Path
+) -> None:
+    gone, kept = (publish(store, seed, adapter=adapter(tmp_path / str(seed), str(seed))) for seed in range(2))
+    publish(store, 2)
+    store.move("s", "previous", kept)
+    copies = [store.adapter(store.info("s", version)) for version in (gone, kept)]
+    retention.delete("s", gone)
+    retention.sweep()
+    assert [copy is not None and copy.is_dir() for copy in copies] == [True, True], "it may be in use"
+    age_files(settings)
+    retention.sweep()
+    assert [copy is not None and copy.is_dir() for copy in copies] == [False, True]
+
+
 def test_publishing_while_others_clean_up(store: TableStore, settings: LlmSettings, retention: Retention) -> None:
     """A table comes and goes again and again while its old files are swept: it is whole whenever it is there."""
     publish(store, 1)
 
     def clean(_: int) -> None:
-        for path in (settings.state / "artifacts").rglob("*"):
-            with suppress(FileNotFoundError):  # just deleted
-                os.utime(path, (time.time() - DAY_S,) * 2)
+        age_files(settings)
         retention.sweep()
 
     def come_and_go(_: int) -> None:
@@ -168,6 +212,7 @@ def test_over_http(house: Any) -> None:
     }
     assert house.anyone.post(path, json={}).status_code == 401
     assert house.admin.post("/v1/admin/fields/none/prune", json={}).status_code == 404
+    assert house.admin.post(path).json() == {"schema": "pruned", "versions": [], "dry_run": False}
     assert house.admin.post(path, json={"all": True}).status_code == 422
     refused = house.admin.delete(f"/v1/fields/pruned/versions/{versions[2]}")
     assert (refused.status_code, refused.json()["code"]) == (409, "conflict")

@@ -49,6 +49,13 @@ def test_two_schemas_share_a_version_and_its_file(store: TableStore) -> None:
         assert store.read(store.info(schema)).table == table()
 
 
+def test_a_version_alone_is_looked_up_among_the_callers_own_schemas_first(store: TableStore) -> None:
+    for schema in ("b", "c", "a"):
+        version = store.publish(table(), origin(schema)).version
+    for scopes, found in ((None, "a"), (frozenset({"c", "b"}), "b"), (frozenset({"c"}), "c"), (frozenset({"d"}), "a")):
+        assert store.any_of_version(version, scopes).schema == found
+
+
 @pytest.mark.parametrize("damage", ["flip", "cut", "other", "gone"])
 def test_a_damaged_file_is_refused(store: TableStore, settings: LlmSettings, damage: str) -> None:
     info = store.publish(table(), origin())

@@ -117,6 +117,14 @@ def test_tables_are_known_by_name_also_while_sql_is_away(tables: TableStore, mod
         sources.table("s@previous")
 
 
+def test_a_version_that_schemas_share_is_the_callers_own(tables: TableStore, model: Path) -> None:
+    info = published(tables, model)
+    tables.publish(tables.read(info).table, Origin("t", "f" * 64, str(model), None))
+    sources = sources_of(tables)
+    for scopes, schema in ((None, "s"), (frozenset({"t"}), "t"), (frozenset({"s"}), "s"), (frozenset({"u"}), "s")):
+        assert sources.table(info.version, scopes).schema == schema
+
+
 def test_a_moved_alias_is_followed_and_a_deleted_table_forgotten(tables: TableStore, model: Path) -> None:
     pointers = pointers_of(tables)
     sources = Sources(tables, pointers)

@@ -3,10 +3,13 @@
 import signal
 import sqlite3
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 
 import pytest
+
+from llactr_core.semantics.weights import DEFAULT_MODEL
 
 SAMPLES = {"user_gender": ["F", "M"], "movie_genre": ["Comedy", "Drama", "Noir", "War"], "zip": ["94110", "10001", "7"]}
 LONG = {"epochs": 30, "batch_size": 4, "rank": 2, "alpha": 4}
@@ -81,3 +84,25 @@ def test_the_api_ends_soon_although_someone_listens(own: Any) -> None:
         assert next(answer.iter_lines()) == "event: progress"
         own.processes[0].send_signal(signal.SIGTERM)
         assert own.processes[0].wait(6) == 0
+
+
+def test_the_api_ends_soon_although_it_embeds(new_house: Any, wait_for: Any) -> None:
+    house = new_house()
+    house.model = DEFAULT_MODEL
+    api = house.start("api")
+    house.until_ready()
+    texts = [f"{number} " + "word " * 490 for number in range(256)]
+
+    def has_begun() -> bool:
+        return 'llactr_engine_calls_total{engine="transformers",outcome="answered"}' in house.admin.get("/metrics").text
+
+    with ThreadPoolExecutor(1) as pool:
+        long = pool.submit(house.admin.post, "/v1/embeddings", json={"input": texts}, timeout=90)
+        wait_for(has_begun, 60, "the first texts to be embedded")
+        assert house.anyone.post("/v1/embeddings", json={"input": "short"}).status_code == 200
+        assert not long.done()
+        api.send_signal(signal.SIGTERM)
+        assert api.wait(6) == 0
+        answer = long.result(1)
+    assert (answer.status_code, answer.json()["code"], answer.headers["retry-after"]) == (503, "unavailable", "1")
+    assert "Traceback" not in (house.home / "api.log").read_text()

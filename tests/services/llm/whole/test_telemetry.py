@@ -1,17 +1,22 @@
 """One refresh, seen from outside: its trace at a collector, the lines of both processes' logs, the worker's metrics."""
 
 import json
+import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 from collector import Collector, Seen
+from prometheus_client.parser import text_string_to_metric_families
 from servers import free_port
 
 from services.shared.telemetry.logs import KEYS
 
+ROOT = Path(__file__).parents[4]
 TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 SAMPLES = {"user_gender": ["F", "M"], "movie_genre": ["Comedy", "Drama", "Noir", "War"], "zip": ["94110", "10001", "7"]}
 TINY = {"epochs": 1, "batch_size": 4, "rank": 2, "alpha": 4}
@@ -26,6 +31,7 @@ class Scene:
     house: Any
     job_id: str
     metrics: str
+    api_metrics: str
 
     def log(self, process: str) -> list[dict[str, Any]]:
         lines = (self.house.home / f"{process}.log").read_text(encoding="utf-8").splitlines()
@@ -57,7 +63,8 @@ def scene(new_house: Any, wait_for: Any) -> Iterator[Scene]:
     assert house.finished(job_id)["state"] == "succeeded"
     wait_for(lambda: bool(collector.named("job refresh")), 10, "the job's span")
     worker = httpx2.get(f"http://127.0.0.1:{port}/metrics").raise_for_status().text
-    yield Scene(collector, house, job_id, worker)
+    api = house.anyone.get("/metrics").raise_for_status().text
+    yield Scene(collector, house, job_id, worker, api)
     collector.close()
 
 
@@ -105,3 +112,19 @@ def test_the_worker_shows_what_it_did(scene: Scene) -> None:
     assert 'llactr_job_queue_seconds_count{kind="refresh"} 1.0' in scene.metrics
     assert "llactr_worker_heartbeat_timestamp_seconds" in scene.metrics
     assert "process_cpu_seconds_total" in scene.metrics
+
+
+def test_no_documented_alert_on_a_gauge_is_raised_where_all_is_well(scene: Scene) -> None:
+    page = (ROOT / "docs" / "telemetry.md").read_text(encoding="utf-8")
+    rules = re.findall(r"(?m)expr: (time\(\) - )?(llactr_\w+)(?:\{state=\"(\w+)\"\})? (==|>) (\d+)$", page)
+    assert len(rules) == 3
+    for since, name, state, comparison, limit in rules:
+        values = [
+            time.time() - sample.value if since else sample.value
+            for scrape in (scene.metrics, scene.api_metrics)
+            for family in text_string_to_metric_families(scrape)
+            for sample in family.samples
+            if sample.name == name and sample.labels.get("state", "") == state
+        ]
+        assert len(values) == 1, f"{name} is shown by one of the two processes"
+        assert not (values[0] == float(limit) if comparison == "==" else values[0] > float(limit)), name

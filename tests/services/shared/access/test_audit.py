@@ -79,6 +79,14 @@ def test_refused_calls_are_entries_too_and_reads_are_none(client: TestClient, gu
     assert (unknown["key_id"], unknown["key_name"], unknown["status"]) == (None, None, 401)
 
 
+def test_a_body_that_is_no_json_is_an_entry_too(client: TestClient) -> None:
+    for content, status in ((b'{"name"', 400), (b'{"name": "\\ud800"}', 422)):
+        answer = client.post("/v1/admin/keys", content=content, headers={"Content-Type": "application/json"})
+        assert answer.status_code == status
+        [newest] = entries(client, limit=1)
+        assert (newest["path"], newest["status"]) == ("/v1/admin/keys", status)
+
+
 def test_pages_lead_through_every_entry_once(client: TestClient) -> None:
     for status in range(200, 210):
         client.post(f"/work/{status}")

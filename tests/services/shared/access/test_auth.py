@@ -185,13 +185,28 @@ def test_beyond_loopback_a_service_without_keys_refuses_to_start(storage: Storag
     settings.key_file.unlink()
     exposed = settings.model_copy(update={"host": "0.0.0.0"})
     with pytest.raises(OptionError, match=r"0\.0\.0\.0 without any key.*admin\.key"):
-        Guard(storage, exposed).check_exposure()
-    Guard(storage, settings).check_exposure()
+        Guard(storage, exposed).ensure_key()
     entry, _ = KeyStore(storage, settings.key_file).create("someone", Role.READER)
-    Guard(storage, exposed).check_exposure()
+    Guard(storage, exposed).ensure_key()
     KeyStore(storage, settings.key_file).revoke(entry.id)
     with pytest.raises(OptionError):
-        Guard(storage, exposed).check_exposure()
+        Guard(storage, exposed).ensure_key()
+
+
+def test_on_loopback_a_service_without_keys_makes_the_admin_key(storage: Storage, settings: ServiceSettings) -> None:
+    settings.key_file.unlink()
+    Guard(storage, settings).ensure_key()
+    assert len(settings.key_file.read_text().strip()) > 40
+    settings.key_file.unlink()
+    KeyStore(storage, settings.key_file).create("someone", Role.READER)
+    Guard(storage, settings).ensure_key()
+    assert not settings.key_file.exists()
+
+
+def test_a_key_file_that_cannot_be_read_is_said_at_the_start(storage: Storage, settings: ServiceSettings) -> None:
+    settings.key_file.write_bytes(b"\xff")
+    with pytest.raises(OptionError, match="neither read nor written"):
+        Guard(storage, settings).ensure_key()
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,10 @@ def client(storage: Storage, settings: ServiceSettings) -> Iterator[TestClient]:
     def body(given: Body, limit: Annotated[int, Query(ge=1)] = 1) -> Body:
         return given
 
+    @router.get("/body")
+    def nothing() -> None:
+        return None
+
     @router.get("/admin", dependencies=[Depends(guard.require(Role.ADMIN))])
     def admin() -> None:
         return None
@@ -127,6 +131,7 @@ def test_a_compressed_body_is_415(client: TestClient) -> None:
     assert (answer.status_code, answer.json()["code"]) == (415, "unsupported-media-type")
     assert "'gzip'" in answer.json()["detail"]
     assert client.post("/body", json={"count": 1}, headers={"Content-Encoding": "identity"}).status_code == 200
+    assert client.get("/body", headers={"Content-Encoding": "gzip"}).status_code == 200
 
 
 def test_a_caller_who_hangs_up_is_no_error_of_ours(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
@@ -144,7 +149,7 @@ def test_unknown_paths_and_methods(client: TestClient) -> None:
     missing, wrong = client.get("/nothing"), client.delete("/body")
     assert (missing.status_code, missing.json()["code"]) == (404, "not-found")
     assert (wrong.status_code, wrong.json()["code"]) == (405, "method-not-allowed")
-    assert wrong.headers["allow"] == "POST"
+    assert wrong.headers["allow"] == "GET, POST"
 
 
 def test_a_missing_key_is_asked_for(client: TestClient) -> None:
@@ -197,3 +202,9 @@ def test_the_document_describes_problems(client: TestClient) -> None:
     assert "Problem" in document["components"]["schemas"]
     assert "HTTPValidationError" not in document["components"]["schemas"]
     assert list(document["paths"]["/body"]["post"]["responses"]["422"]["content"]) == [MEDIA]
+
+
+def test_the_document_says_that_every_call_may_find_no_storage(client: TestClient) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    without = [path for path, calls in paths.items() for call in calls.values() if "503" not in call["responses"]]
+    assert without == ["/healthz"]

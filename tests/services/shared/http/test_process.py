@@ -112,17 +112,28 @@ def test_an_answer_in_two_packets_is_not_held_back() -> None:
     assert asyncio.run(option_of_a_connection()) != 0
 
 
-def test_what_is_wrong_with_a_start_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_wrong_with_a_start_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse() -> None:
         raise OptionError("no key")
 
     def misconfigured() -> None:
         ServiceSettings(lease_s=-1)
 
-    for main, said in ((refuse, "error: no key\n"), (misconfigured, "error: setting lease_s: Input should be greater")):
+    def not_json() -> None:
+        monkeypatch.setenv("LLACTR_LLM_MODEL_ROOTS", "/secret")
+        LlmSettings()
+
+    for main, said in (
+        (refuse, "error: no key\n"),
+        (misconfigured, "error: setting lease_s: Input should be greater"),
+        (not_json, "error: setting model_roots: give a JSON list"),
+    ):
         with pytest.raises(SystemExit) as stopped:
             guarded(main)
         assert stopped.value.code == 1
         error = capsys.readouterr().err
         assert error.startswith(said)
         assert error.count("\n") == 1
+        assert "/secret" not in error

@@ -5,9 +5,10 @@ from collections import Counter
 import pytest
 from sqlalchemy import insert, update
 
-from llactr_core.errors import ConflictError, NotFoundError, OptionError, RateError, RowError
+from llactr_core.errors import ConflictError, NotFoundError, RateError, RowError
 from llactr_core.progress import Progress
-from services.shared.jobs.job import JobRow, State
+from services.shared.jobs.calls import call_of
+from services.shared.jobs.job import Job, JobRow, State
 from services.shared.jobs.store import JobStore
 from services.shared.storage.storage import Storage
 
@@ -29,27 +30,6 @@ def test_an_unknown_job_is_named(store: JobStore) -> None:
         store.cancel("nope")
 
 
-def test_the_same_idempotency_key_gives_the_same_job_even_when_it_ended(store: JobStore) -> None:
-    first = store.submit("train", {"a": 1, "b": 2}, "key")
-    store.succeed(first.id, {"ok": True})
-    again = store.submit("train", {"b": 2, "a": 1}, "key")
-    assert (again.id, again.state) == (first.id, State.SUCCEEDED)
-    assert store.submit("train", {"a": 1, "b": 2}, "other").id != first.id
-
-
-@pytest.mark.parametrize(("kind", "payload"), [("train", {"a": 2}), ("refresh", {"a": 1})])
-def test_the_same_key_for_another_call_conflicts(store: JobStore, kind: str, payload: dict[str, int]) -> None:
-    store.submit("train", {"a": 1}, "key")
-    with pytest.raises(ConflictError, match="new key"):
-        store.submit(kind, payload, "key")
-
-
-@pytest.mark.parametrize("key", ["", "x" * 201])
-def test_a_key_has_a_length(store: JobStore, key: str) -> None:
-    with pytest.raises(OptionError, match="1 to 200"):
-        store.submit("train", {}, key)
-
-
 def test_an_active_key_holds_until_the_job_ends(store: JobStore) -> None:
     first = store.submit("train", {"a": 1}, active_key="k")
     assert store.submit("train", {"a": 1}, active_key="k").id == first.id
@@ -62,9 +42,10 @@ def test_an_active_key_holds_until_the_job_ends(store: JobStore) -> None:
 
 def test_submitting_from_many_threads_makes_one_job(storage: Storage) -> None:
     ids: list[str] = []
+    call = call_of("key", "", "train", {})
 
     def submit() -> None:
-        ids.append(JobStore(storage).submit("train", {"a": 1}, "key", active_key="active").id)
+        ids.append(JobStore(storage).submit("train", {"a": 1}, call, active_key="active").id)
 
     _together([submit] * 8)
     assert len(ids) == 8
@@ -136,6 +117,23 @@ def test_a_job_that_takes_its_workers_down_is_given_up(storage: Storage) -> None
     assert ended.state is State.FAILED
     assert ended.error is not None
     assert "2 attempts" in ended.error["detail"]
+
+
+def test_attempts_that_get_further_do_not_count(storage: Storage) -> None:
+    store = JobStore(storage, max_attempts=2)
+    job = store.submit("train", {})
+    for done in (0.1, 0.2, 0.3, 0.4, 0.4):
+        claimed = store.claim("w", -1)
+        assert claimed is not None
+        store.report(job.id, Progress("load", 0.0), owner=claimed.owner)
+        store.report(job.id, Progress("tune", done), owner=claimed.owner)
+    last = store.claim("w", -1)
+    assert last is not None
+    assert last.attempts == 6
+    assert store.release(last, "queued")
+    assert store.claim("w", -1) is not None
+    assert store.claim("w", -1) is None
+    assert store.get(job.id).state is State.FAILED
 
 
 def test_a_release_is_no_attempt_and_may_delay(store: JobStore) -> None:
@@ -223,17 +221,53 @@ def test_listing_and_peeking_leave_payloads_alone(store: JobStore) -> None:
     assert claimed.payload == {"n": 1}
 
 
+@pytest.mark.parametrize("text", ["nul \0 here", "half \ud800 here"])
+def test_a_stage_is_cleaned_of_what_a_database_refuses(store: JobStore, text: str) -> None:
+    job = store.submit("train", {})
+    assert store.report(job.id, Progress(text, 0.5))
+    assert store.get(job.id).stage.endswith(" here")
+
+
 def test_lanes_take_turns(store: JobStore) -> None:
     for n in range(3):
         store.submit("train", {"n": n}, lane="crowded")
     store.submit("train", {"n": 3}, lane="quiet")
     store.submit("train", {"n": 4}, lane="quiet")
     store.submit("train", {"n": 5})
-    claimed = [store.claim("w", 10) for _ in range(6)]
-    assert [(job.lane, job.payload["n"]) for job in claimed if job] == [
-        *(("crowded", 0), ("quiet", 3), ("", 5)),
-        *(("crowded", 1), ("quiet", 4), ("crowded", 2)),
-    ]
+    claimed = []
+    while (job := store.claim("w", 10)) is not None:
+        claimed.append((job.lane, job.payload["n"]))
+        store.succeed(job.id, {})
+    assert claimed == [("crowded", 0), ("quiet", 3), ("", 5), ("crowded", 1), ("quiet", 4), ("crowded", 2)]
+
+
+def test_jobs_of_one_lane_run_one_after_the_other(storage: Storage) -> None:
+    store = JobStore(storage)
+    for n in range(12):
+        store.submit("train", {"n": n}, lane=f"lane {n % 3}")
+    claimed: list[Job | None] = []
+    _together([lambda: claimed.append(store.claim("w", 600))] * 8)
+    running = [job for job in claimed if job]
+    assert sorted((job.lane, job.payload["n"]) for job in running) == [("lane 0", 0), ("lane 1", 1), ("lane 2", 2)]
+    store.succeed(running[0].id, {})
+    following = store.claim("w", 600)
+    assert following is not None
+    assert following.lane == running[0].lane
+
+
+def test_a_lane_whose_worker_went_silent_goes_on_with_its_oldest_job(store: JobStore) -> None:
+    first, second = (store.submit("train", {"n": n}, lane="a") for n in range(2))
+    claimed = store.claim("w", 60)
+    assert claimed is not None
+    assert store.claim("v", 60) is None
+    later(store, 61)
+    taken = store.claim("v", 60)
+    assert taken is not None
+    assert taken.id == first.id
+    store.succeed(first.id, {})
+    following = store.claim("v", 60)
+    assert following is not None
+    assert following.id == second.id
 
 
 def test_the_last_start_of_a_lane_counts_although_its_job_ended(store: JobStore) -> None:
@@ -258,11 +292,12 @@ def test_a_job_keeps_the_trace_it_was_submitted_under(store: JobStore) -> None:
 
 def test_a_full_queue_refuses_what_it_does_not_know(storage: Storage) -> None:
     store = JobStore(storage, max_queued=2)
-    first = store.submit("train", {"n": 1}, "key", active_key="active")
+    call = call_of("key", "", "train", {"n": 1})
+    first = store.submit("train", {"n": 1}, call, active_key="active")
     store.submit("train", {"n": 2})
     with pytest.raises(RateError, match="2 jobs wait already"):
         store.submit("train", {"n": 3})
-    assert store.submit("train", {"n": 1}, "key").id == first.id
+    assert store.submit("train", {"n": 1}, call).id == first.id
     assert store.submit("train", {"n": 1}, active_key="active").id == first.id
     assert store.claim("w", 10) is not None
     assert store.submit("train", {"n": 3}).state is State.QUEUED
@@ -273,7 +308,7 @@ def test_claiming_from_a_long_queue_is_quick(storage: Storage) -> None:
         session.execute(
             insert(JobRow),
             [
-                {"id": f"{n:032}", "kind": "train", "lane": f"lane {n % 50}", "payload": {}, "payload_digest": ""}
+                {"id": f"{n:032}", "kind": "train", "lane": f"lane {n % 50}", "payload": {}}
                 | {"created_at": float(n), "updated_at": float(n)}
                 | ({"state": "succeeded", "started_at": float(n)} if n < 3000 else {})
                 for n in range(4000)

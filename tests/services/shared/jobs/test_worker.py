@@ -2,6 +2,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -88,6 +89,41 @@ def test_an_error_ends_a_job_as_its_problem(
     assert done.error["code"] == code
     assert done.error["detail"].startswith(detail)
     assert "secret" not in str(done.error)
+
+
+@pytest.mark.parametrize("result", [{"x": float("nan")}, {"x": {1, 2}}, {"x": b"bytes"}, ["no", "object"]])
+def test_a_result_that_cannot_be_kept_fails_the_job_and_not_the_worker(
+    store: JobStore, settings: ServiceSettings, result: Any
+) -> None:
+    job, following = (store.submit("keep", {"result": n}) for n in range(2))
+    results = iter([result, {"fine": 1}])
+    with working(store, settings, {"keep": lambda _: next(results)}):
+        assert ended(store, job).state == "failed"
+        assert ended(store, following).result == {"fine": 1}
+
+
+def test_a_full_disk_is_waited_for(store: JobStore, settings: ServiceSettings) -> None:
+    targets = iter([Path("/dev/full"), Path("/dev/null")])
+
+    def write(_: JobContext) -> dict[str, Any]:
+        next(targets).write_bytes(b"a checkpoint")
+        return {}
+
+    job = store.submit("write", {})
+    with working(store, settings, {"write": write}):
+        until(lambda: "is full; free some space" in store.get(job.id).stage)
+        assert ended(store, job).state == "succeeded"
+    assert store.get(job.id).attempts == 1
+
+
+def test_a_folder_that_cannot_be_made_fails_the_job_and_not_the_worker(
+    store: JobStore, settings: ServiceSettings
+) -> None:
+    settings.state.mkdir(parents=True)
+    (settings.state / "jobs").write_text("no folder")
+    jobs = [store.submit("double", {"n": n}) for n in range(2)]
+    with working(store, settings, {"double": lambda _: {}}):
+        assert {ended(store, job).state for job in jobs} == {"failed"}
 
 
 def test_what_is_unavailable_is_tried_again_without_counting_attempts(

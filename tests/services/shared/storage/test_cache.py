@@ -67,6 +67,13 @@ def test_a_url_of_another_kind_is_refused() -> None:
         Cache("postgresql://host/db")
 
 
+def test_a_url_that_cannot_be_read_is_not_quoted() -> None:
+    with pytest.raises(OptionError) as refused:
+        Cache("redis://:pa/sWORD@host:x")
+    assert "sWORD" not in str(refused.value)
+    assert "pa" not in str(refused.value).replace("password", "")
+
+
 def test_killed_and_started_again(cache: Cache, redis_server: Redis) -> None:
     assert works(cache)
     redis_server.kill()

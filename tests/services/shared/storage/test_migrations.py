@@ -15,12 +15,14 @@ from sqlalchemy import Column, MetaData, Table, insert, inspect, select
 
 import services.ctr.tables
 import services.llm.rows
-import services.shared.access.audit  # noqa: F401
+import services.shared.access.audit
+import services.shared.jobs.calls  # noqa: F401
 from llactr_core.errors import OptionError
 from services.shared.storage.storage import Base, Storage, migrate
 
 ROOT = Path(__file__).parents[4]
 SERVICES = ["llm", "ctr"]
+SHARED = {"jobs", "api_keys", "audit", "idempotency_keys"}
 Rows = dict[str, list[tuple[Any, ...]]]
 
 
@@ -35,20 +37,20 @@ def empty(database_url: str) -> Iterator[Storage]:
 @pytest.mark.parametrize("service", SERVICES)
 def test_revisions_go_up_and_down_and_keep_the_rows(empty: Storage, service: str) -> None:
     package = f"services.{service}"
-    migrate(empty, package, "0001")
+    migrate(empty, package, f"{service}_0001")
     first = tables_of(empty)
     fill(empty, first)
     before = rows_of(empty, first)
     assert all(len(rows) == 1 for rows in before.values())
 
-    migrate(empty, package, "0002")
+    migrate(empty, package, f"{service}_0002")
     second = tables_of(empty)
     assert rows_of(empty, first) == before
     fill(empty, {name: table for name, table in second.items() if name not in first})
     everything = rows_of(empty, second)
     assert all(everything.values())
 
-    migrate(empty, package, "0001")
+    migrate(empty, package, f"{service}_0001")
     assert columns_of(tables_of(empty)) == columns_of(first)
     assert rows_of(empty, first) == before
 
@@ -63,7 +65,7 @@ def test_revisions_go_up_and_down_and_keep_the_rows(empty: Storage, service: str
 def test_migrations_make_the_declared_tables_and_run_twice(empty: Storage, service: str) -> None:
     for _ in range(2):
         migrate(empty, f"services.{service}")
-    declared = {name for name in Base.metadata.tables if name.startswith(f"{service}_")} | {"jobs", "api_keys", "audit"}
+    declared = {name for name in Base.metadata.tables if name.startswith(f"{service}_")} | SHARED
     assert declared | {"alembic_version"} == set(inspect(empty.engine).get_table_names())
     with empty.engine.connect() as connection:
         differences = compare_metadata(MigrationContext.configure(connection), Base.metadata)
@@ -80,11 +82,19 @@ def test_a_database_of_another_version_is_left_alone(empty: Storage) -> None:
 
 
 @pytest.mark.parametrize("service", SERVICES)
+def test_two_services_do_not_share_a_database(empty: Storage, service: str) -> None:
+    other = SERVICES[1 - SERVICES.index(service)]
+    migrate(empty, f"services.{other}")
+    with pytest.raises(OptionError, match=r"belongs to another service .* database of its own"):
+        migrate(empty, f"services.{service}")
+
+
+@pytest.mark.parametrize("service", SERVICES)
 def test_an_operator_goes_down_by_a_command(tmp_path: Path, service: str) -> None:
     url = f"sqlite:///{tmp_path / 'operated.db'}"
     storage = Storage(url)
     migrate(storage, f"services.{service}")
-    command = [sys.executable, "-m", f"services.{service}.migrations", "0001"]
+    command = [sys.executable, "-m", f"services.{service}.migrations", f"{service}_0001"]
     subprocess.run(command, env={**os.environ, f"LLACTR_{service.upper()}_DATABASE_URL": url}, cwd=ROOT, check=True)
     assert "audit" not in tables_of(storage)
     storage.close()

@@ -6,7 +6,7 @@ import pytest
 from fastapi import APIRouter
 from servers import Postgres
 from sqlalchemy import select, text, update
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from starlette.testclient import TestClient
 
 from llactr_core.errors import OptionError, UnavailableError
@@ -70,7 +70,7 @@ def test_a_package_without_migrations_and_an_unusable_url_are_refused(tmp_path: 
     storage = Storage(f"sqlite:///{tmp_path / 'x.db'}")
     with pytest.raises(OptionError, match="has no migrations"):
         migrate(storage, "services.shared")
-    with pytest.raises(OptionError, match="known ones are 0002, 0001, base"):
+    with pytest.raises(OptionError, match="known ones are llm_0002, llm_0001, base"):
         migrate(storage, "services.llm", "0815")
     storage.close()
     for url in ("no url at all", "mysql://host/database"):
@@ -141,4 +141,11 @@ def test_the_url_decides_over_the_defaults(postgres_url: str) -> None:
     storage = Storage(f"{postgres_url}?options=-c%20statement_timeout%3D7s")
     with storage.reading() as session:
         assert session.scalar(text("SHOW statement_timeout")) == "7s"
+    storage.close()
+
+
+def test_a_wrong_statement_is_a_mistake_and_no_outage(tmp_path: Path) -> None:
+    storage = Storage(f"sqlite:///{tmp_path / 'x.db'}")
+    with pytest.raises(OperationalError, match="no such table"), storage.reading() as session:
+        session.execute(text("SELECT * FROM absent"))
     storage.close()

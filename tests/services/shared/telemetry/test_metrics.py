@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from fastapi import APIRouter
+from prometheus_client import CollectorRegistry, generate_latest
 from pydantic import SecretStr
 from starlette.testclient import TestClient
 
@@ -51,7 +52,16 @@ def test_every_metric_is_ours_and_explained() -> None:
         assert meaning.endswith("."), name
         assert len(labels) <= 3, name
     shown = {family.name for family in metrics.REGISTRY.collect() if not family.name.startswith("process_")}
-    assert shown == {name.removesuffix("_total") for name in names}
+    once_set = {"llactr_storage_up", "llactr_worker_heartbeat_timestamp_seconds"}
+    assert shown | once_set == {name.removesuffix("_total") for name in names}
+
+
+def test_a_gauge_that_was_never_set_is_absent() -> None:
+    registry = CollectorRegistry(auto_describe=True)
+    gauge = metrics.GaugeOnceSet("seen", "When.", registry=registry)
+    assert b"seen " not in generate_latest(registry)
+    gauge.set(0)
+    assert b"seen 0.0" in generate_latest(registry)
 
 
 def test_requests_are_counted_by_template_and_class(client: TestClient) -> None:

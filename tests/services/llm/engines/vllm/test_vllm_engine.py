@@ -9,7 +9,7 @@ import pytest
 from adapters import random_adapter
 from vllm_stand_in import StandIn
 
-from llactr_core.errors import ArtifactError, OptionError, UnavailableError
+from llactr_core.errors import ArtifactError, OptionError, TooLargeError, UnavailableError
 from llactr_core.semantics.encoder import TextEncoder
 from services.llm.engines.choose import choose_engine
 from services.llm.engines.engine import Engine, Voice
@@ -30,10 +30,10 @@ def server(tiny_model: Path) -> Iterator[StandIn]:
 def make(server: StandIn, tiny_model: Path, tmp_path: Path) -> Iterator[Callable[..., Engine]]:
     engines = []
 
-    def engine(url: str = server.url, sleep: bool = False) -> Engine:
+    def engine(url: str = server.url, sleep: bool = False, model: Path = tiny_model) -> Engine:
         settings = LlmSettings(
             home=tmp_path,
-            model=str(tiny_model),
+            model=str(model),
             engine="vllm",
             vllm_url=url,
             vllm_max_adapters=2,
@@ -46,6 +46,11 @@ def make(server: StandIn, tiny_model: Path, tmp_path: Path) -> Iterator[Callable
     yield engine
     for made in engines:
         made.close()
+
+
+@pytest.fixture
+def model(tiny_model: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_model, tmp_path / "model"))
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +136,27 @@ def test_a_busy_server_is_asked_again_and_a_missing_one_is_unavailable(
 def test_another_model_than_the_servers_is_refused(make: Callable[..., Engine]) -> None:
     with pytest.raises(OptionError, match="serves 'tiny' only"):
         make().embed(Voice("all-MiniLM-L6-v2"), ["a"])
+
+
+def test_a_server_that_may_hold_other_files_than_there_are_is_asked_for_nothing(
+    make: Callable[..., Engine], server: StandIn, model: Path
+) -> None:
+    engine = make(model=model)
+    engine.embed(Voice(str(model)), ["a"])
+    asked = len(server.asked)
+    config = model / "config.json"
+    config.write_text(config.read_text() + " ")
+    with pytest.raises(ArtifactError, match="restart the vLLM server"):
+        engine.embed(Voice(str(model)), ["a"])
+    with pytest.raises(UnavailableError, match="restart the vLLM server"):
+        engine.check()
+    assert len(server.asked) == asked
+
+
+def test_no_text_is_cut(make: Callable[..., Engine], tiny_model: Path) -> None:
+    with pytest.raises(TooLargeError, match="at most 254") as refused:
+        make().embed(Voice(str(tiny_model)), ["a", "a " * 253])
+    assert refused.value.row == 1
 
 
 @pytest.mark.parametrize("sleep", [False, True])
