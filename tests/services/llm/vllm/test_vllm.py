@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from llactr_core.errors import ArtifactError
+from llactr_core.errors import ArtifactError, TooLargeError
 from llactr_core.semantics.canary import distances
 from llactr_core.semantics.weights import resolve_model
 from services.llm.engines.engine import Voice
@@ -42,9 +42,13 @@ def test_untuned_and_tuned_vectors_are_those_of_transformers_and_peft(server: An
 
 
 def test_as_long_a_text_as_the_template_lets_through(server: Any) -> None:
-    text = "word " * 600
+    one, two = (len(row) for row in server.encoder.tokenize(["word ", "word word "]))
+    words = 1 + (server.encoder.template.max_tokens - one) // (two - one)
+    text = "word " * words
     [found] = server.engine.embed(Voice(server.model), [text]).vectors
     assert worst(found[None], server.encoder.embed([text])) < PARITY
+    with pytest.raises(TooLargeError):
+        server.engine.embed(Voice(server.model), [text + "word " * 2])
 
 
 def test_trap_a_a_mixed_batch_on_the_raw_server_and_through_the_engine(server: Any) -> None:
