@@ -1,7 +1,6 @@
 """The API process of the CTR service. Run as `python -m services.ctr.api`; it imports no torch."""
 
 import asyncio
-import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -9,17 +8,18 @@ from fastapi import APIRouter, FastAPI
 from pydantic import BaseModel, ConfigDict
 
 from llactr_core.errors import UnavailableError
-from services.ctr.pool import ModelPool
-from services.ctr.registry import Registry
+from services.ctr.registry.store import Registry
 from services.ctr.routes.admin import admin_router
 from services.ctr.routes.models import models_router
 from services.ctr.routes.score import ModelName, score_router
+from services.ctr.serving.pool import ModelPool
 from services.ctr.settings import CtrSettings
 from services.shared.access.audit import AuditLog, AuditTrail
 from services.shared.access.audit_routes import audit_router
 from services.shared.access.auth import Guard
 from services.shared.access.key_routes import key_router
 from services.shared.http.app import create_app
+from services.shared.http.part import Part
 from services.shared.http.serving import guarded, serve
 from services.shared.jobs.job import Job, State
 from services.shared.jobs.routes import job_router
@@ -69,19 +69,21 @@ def build_app(settings: CtrSettings) -> FastAPI:
     guard, audit = Guard(storage, settings), AuditLog(storage, settings.audit_days)
     guard.ensure_key()
     registry = Registry(storage, settings.bundles)
-    pool = ModelPool(registry, default_model=settings.default_model, max_loaded=settings.max_loaded)
+    pool = ModelPool(
+        registry, default_model=settings.default_model, max_loaded=settings.max_loaded, poll_s=settings.poll_s
+    )
     jobs = ServedJobs(storage, settings.max_queued, pool)
+    parts: list[Part] = [pool]
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        stop = threading.Event()
-        watcher = threading.Thread(target=pool.watch, args=(settings.poll_s, stop), name="model-pool", daemon=True)
-        watcher.start()
+        for part in parts:
+            part.start()
         try:
             yield
         finally:
-            stop.set()
-            await asyncio.to_thread(watcher.join, 2.0)
+            for part in reversed(parts):
+                await asyncio.to_thread(part.close)
             storage.close()
 
     routers = [

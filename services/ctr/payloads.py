@@ -7,7 +7,7 @@ from pydantic import Field as Setting
 
 from llactr_core.errors import SchemaError
 from llactr_core.schema import Schema
-from services.ctr.registry import NAME_PATTERN
+from services.ctr.registry.store import NAME_PATTERN
 
 Backbone: TypeAlias = Literal["fm", "deepfm", "fwfm", "fmfm", "finalmlp", "wukong"]
 _DATASET = "A local path or s3:// URL: a folder of train, valid and test files, or one file that is split 8:1:1."

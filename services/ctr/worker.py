@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from services.ctr.registry import Registry
+from services.ctr.registry.store import Registry
 from services.ctr.settings import CtrSettings
 from services.shared.http.serving import guarded, work
 from services.shared.jobs.store import JobStore

@@ -16,7 +16,8 @@ from llactr_core.training.pipeline import train_bundle
 from services.ctr.jobs.llm import FieldSemantics
 from services.ctr.jobs.span import Span
 from services.ctr.jobs.state import StateFile
-from services.ctr.registry import Lineage, ModelVersion, Registry
+from services.ctr.registry.records import Lineage, ModelVersion
+from services.ctr.registry.store import Registry
 from services.shared.jobs.worker import JobContext
 
 TABLE = "table.safetensors"

@@ -14,7 +14,8 @@ from services.ctr.jobs.recipe import Recipe, make_version, pull_table
 from services.ctr.jobs.span import Span
 from services.ctr.jobs.state import StateFile
 from services.ctr.payloads import RefreshRequest
-from services.ctr.registry import CHAMPION, ModelVersion, Registry, require_semantics
+from services.ctr.registry.records import ModelVersion
+from services.ctr.registry.store import CHAMPION, Registry, require_semantics
 from services.ctr.settings import CtrSettings
 from services.shared.datasets import resolve_dataset
 from services.shared.jobs.store import JobStore

@@ -11,7 +11,7 @@ from services.ctr.jobs.recipe import Recipe, make_version, pull_table
 from services.ctr.jobs.span import Span
 from services.ctr.jobs.state import StateFile
 from services.ctr.payloads import TrainRequest
-from services.ctr.registry import CHAMPION, Registry
+from services.ctr.registry.store import CHAMPION, Registry
 from services.ctr.settings import CtrSettings
 from services.shared.datasets import resolve_dataset
 from services.shared.jobs.worker import JobContext

@@ -10,8 +10,8 @@ from llactr_core.errors import BundleError, ConflictError
 from llactr_core.semantics.options import SsftOptions
 from llactr_core.training.options import TrainOptions
 from services.ctr.payloads import RefreshRequest, TrainRequest
-from services.ctr.pool import ModelPool
-from services.ctr.registry import CHAMPION, NAME_PATTERN, Registry, require_semantics
+from services.ctr.registry.store import CHAMPION, NAME_PATTERN, Registry, require_semantics
+from services.ctr.serving.pool import ModelPool
 from services.ctr.settings import CtrSettings
 from services.shared.access.auth import Guard, Role
 from services.shared.datasets import resolve_dataset

@@ -5,7 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Request
 from pydantic import BaseModel, ConfigDict
 
-from services.ctr.registry import ModelSummary, ModelVersion, Registry
+from services.ctr.registry.records import ModelSummary, ModelVersion
+from services.ctr.registry.store import Registry
 from services.shared.access.auth import Guard, Role, caller_of
 from services.shared.http.problems import documented
 

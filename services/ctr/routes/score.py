@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict
 from pydantic import Field as Setting
 
 from llactr_core.errors import RowError
-from services.ctr.decoding import ARROW, JSON, NDJSON, Batch, decode
-from services.ctr.pool import Loaded, ModelPool
+from services.ctr.formats.decoding import ARROW, JSON, NDJSON, Batch, decode
+from services.ctr.serving.pool import Loaded, ModelPool
 from services.ctr.settings import CtrSettings
 from services.shared.access.auth import Guard, Role
 from services.shared.http.problems import documented

@@ -35,6 +35,7 @@ class KeyRow(Base):
     digest: Mapped[str] = mapped_column(String(64), unique=True)
     role: Mapped[str] = mapped_column(String(20))
     scopes: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
+    rate_per_s: Mapped[float | None] = mapped_column(Double)
     created_at: Mapped[float] = mapped_column(Double)
     revoked_at: Mapped[float | None] = mapped_column(Double)
 

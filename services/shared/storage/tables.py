@@ -93,3 +93,13 @@ def drop_lanes_and_audit() -> None:
     op.drop_column("jobs", "fruitless")
     op.drop_column("jobs", "traceparent")
     op.drop_column("jobs", "lane")
+
+
+def add_key_rates() -> None:
+    """What the third revision adds: the most requests per second that a key may make."""
+    op.add_column("api_keys", sa.Column("rate_per_s", sa.Double))
+
+
+def drop_key_rates() -> None:
+    """Undo `add_key_rates`."""
+    op.drop_column("api_keys", "rate_per_s")

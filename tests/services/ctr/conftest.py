@@ -21,7 +21,8 @@ from llactr_core.semantics.table import FieldTable
 from llactr_core.training.options import TrainOptions
 from llactr_core.training.pipeline import train_bundle
 from services.ctr.api import build_app
-from services.ctr.registry import Lineage, Registry
+from services.ctr.registry.records import Lineage
+from services.ctr.registry.store import Registry
 from services.ctr.settings import CtrSettings
 from services.shared.access.auth import ensure_admin_key
 from services.shared.storage.storage import Storage, migrate

@@ -11,7 +11,7 @@ from services.ctr.jobs import recipe as recipe_module
 from services.ctr.jobs.llm import FieldSemantics
 from services.ctr.jobs.refresh import refresh
 from services.ctr.jobs.state import StateFile
-from services.ctr.registry import Registry
+from services.ctr.registry.store import Registry
 from services.ctr.settings import CtrSettings
 
 

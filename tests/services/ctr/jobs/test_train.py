@@ -9,7 +9,7 @@ from llactr_core.errors import DataError, NotFoundError, OptionError, Permission
 from llactr_core.scorer import Scorer
 from services.ctr.jobs import recipe as recipe_module
 from services.ctr.jobs.train import train
-from services.ctr.registry import Registry
+from services.ctr.registry.store import Registry
 from services.ctr.settings import CtrSettings
 
 

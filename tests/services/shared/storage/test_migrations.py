@@ -13,7 +13,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Column, MetaData, Table, insert, inspect, select
 
-import services.ctr.tables
+import services.ctr.registry.tables
 import services.llm.rows
 import services.shared.access.audit
 import services.shared.jobs.calls  # noqa: F401
@@ -37,28 +37,30 @@ def empty(database_url: str) -> Iterator[Storage]:
 @pytest.mark.parametrize("service", SERVICES)
 def test_revisions_go_up_and_down_and_keep_the_rows(empty: Storage, service: str) -> None:
     package = f"services.{service}"
-    migrate(empty, package, f"{service}_0001")
-    first = tables_of(empty)
-    fill(empty, first)
-    before = rows_of(empty, first)
-    assert all(len(rows) == 1 for rows in before.values())
-
-    migrate(empty, package, f"{service}_0002")
-    second = tables_of(empty)
-    assert rows_of(empty, first) == before
-    fill(empty, {name: table for name, table in second.items() if name not in first})
-    everything = rows_of(empty, second)
-    assert all(everything.values())
-
-    migrate(empty, package, f"{service}_0001")
-    assert columns_of(tables_of(empty)) == columns_of(first)
-    assert rows_of(empty, first) == before
-
+    states: list[tuple[str, dict[str, Table], Rows]] = []
+    for revision in revisions_of(service):
+        migrate(empty, package, revision)
+        tables = tables_of(empty)
+        for _, known, rows in states[-1:]:
+            assert rows_of(empty, known) == rows
+        filled = states[-1][1] if states else {}
+        fill(empty, {name: table for name, table in tables.items() if name not in filled})
+        states.append((revision, tables, rows_of(empty, tables)))
+        assert all(len(rows) == 1 for rows in states[-1][2].values())
+    for revision, tables, _ in reversed(states[:-1]):
+        migrate(empty, package, revision)
+        assert columns_of(tables_of(empty)) == columns_of(tables)
+    assert rows_of(empty, states[0][1]) == states[0][2]
     migrate(empty, package)
-    assert columns_of(tables_of(empty)) == columns_of(second)
-    assert rows_of(empty, first) == before
+    assert columns_of(tables_of(empty)) == columns_of(states[-1][1])
+    assert rows_of(empty, states[0][1]) == states[0][2]
     migrate(empty, package, "base")
     assert tables_of(empty) == {}
+
+
+def revisions_of(service: str) -> list[str]:
+    files = sorted((ROOT / "services" / service / "migrations" / "versions").glob("0*.py"))
+    return [f"{service}_{file.name[:4]}" for file in files]
 
 
 @pytest.mark.parametrize("service", SERVICES)

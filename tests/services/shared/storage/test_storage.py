@@ -70,7 +70,7 @@ def test_a_package_without_migrations_and_an_unusable_url_are_refused(tmp_path: 
     storage = Storage(f"sqlite:///{tmp_path / 'x.db'}")
     with pytest.raises(OptionError, match="has no migrations"):
         migrate(storage, "services.shared")
-    with pytest.raises(OptionError, match="known ones are llm_0002, llm_0001, base"):
+    with pytest.raises(OptionError, match="known ones are llm_0003, llm_0002, llm_0001, base"):
         migrate(storage, "services.llm", "0815")
     storage.close()
     for url in ("no url at all", "mysql://host/database"):

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from llactr_core.errors import BundleError, InputError, NoModelError, NotFoundError
-from services.ctr import pool as pool_module
-from services.ctr.pool import ModelPool
-from services.ctr.registry import Registry
+from services.ctr.registry.store import Registry
+from services.ctr.serving import pool as pool_module
+from services.ctr.serving.pool import ModelPool
 
 
 class FakeScorer:
@@ -137,7 +137,7 @@ def test_watching_survives_a_registry_that_fails(
 ) -> None:
     add("m", "v1", "champion")
     looks = 0
-    healthy, done = threading.Event(), threading.Event()
+    healthy = threading.Event()
     real = registry.aliases
 
     def aliases() -> dict[str, dict[str, str]]:
@@ -149,9 +149,7 @@ def test_watching_survives_a_registry_that_fails(
         return real()
 
     monkeypatch.setattr(registry, "aliases", aliases)
-    watcher = threading.Thread(target=pool.watch, args=(0.01, done))
-    watcher.start()
+    pool.start()
     assert healthy.wait(5)
-    done.set()
-    watcher.join(5)
+    pool.close()
     assert pool.champion().version == "v1"

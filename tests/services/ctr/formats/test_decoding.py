@@ -13,7 +13,7 @@ from llactr_core.errors import (
     TooLargeError,
     UnsupportedMediaError,
 )
-from services.ctr.decoding import ARROW, JSON, NDJSON, decode
+from services.ctr.formats.decoding import ARROW, JSON, NDJSON, decode
 
 
 def arrow(table: pa.Table) -> bytes:

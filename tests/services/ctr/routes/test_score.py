@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from services.ctr.decoding import ARROW, NDJSON
+from services.ctr.formats.decoding import ARROW, NDJSON
 
 ROWS: list[dict[str, Any]] = [
     {"job": "student", "age": 22, "tags": "a|b", "city": "c1"},

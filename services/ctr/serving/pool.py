@@ -16,7 +16,7 @@ from types import MappingProxyType
 
 from llactr_core.errors import BundleError, InputError, LlactrError, NoModelError, NotFoundError
 from llactr_core.scorer import Scorer
-from services.ctr.registry import CHAMPION, Registry
+from services.ctr.registry.store import CHAMPION, Registry
 
 RETRY_S = 30.0
 DEFAULT = "default"
@@ -48,12 +48,16 @@ class ModelPool:
         *,
         default_model: str | None = None,
         max_loaded: int = 8,
+        poll_s: float = 0.2,
         load: Callable[[Path], Scorer] = Scorer.load,
     ) -> None:
         self._registry = registry
         self._default = default_model
         self._max_loaded = max_loaded
         self._load = load
+        self._poll_s = poll_s
+        self._stop = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="model-pool", daemon=True)
         self._snapshot = _Snapshot()
         self._others: OrderedDict[tuple[str, str], Loaded] = OrderedDict()
         self._failed: dict[tuple[str, str], float] = {}
@@ -137,10 +141,18 @@ class ModelPool:
                 if champions.get(name) is not old:
                     self._remember(old)  # so that a roll back is immediate
 
-    def watch(self, poll_s: float, stop: threading.Event) -> None:
-        """Refresh every `poll_s` seconds until `stop` is set; runs in a thread of its own."""
+    def start(self) -> None:
+        """Look at the aliases every `poll_s` seconds from here on."""
+        self._watcher.start()
+
+    def close(self) -> None:
+        """Look no more."""
+        self._stop.set()
+        self._watcher.join(2.0)
+
+    def _watch(self) -> None:
         healthy = True
-        while not stop.is_set():
+        while not self._stop.is_set():
             try:
                 self.refresh()
                 healthy = True
@@ -148,7 +160,7 @@ class ModelPool:
                 if healthy:
                     _log.exception("the registry cannot be read; the loaded models keep serving")
                 healthy = False
-            stop.wait(poll_s)
+            self._stop.wait(self._poll_s)
 
     def _next(self, name: str, wanted: str | None, current: Loaded | None) -> Loaded | None:
         if wanted is None or (current is not None and current.version == wanted):

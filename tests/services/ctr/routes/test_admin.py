@@ -8,7 +8,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from services.ctr.api import build_app
-from services.ctr.registry import Registry
+from services.ctr.registry.store import Registry
 from services.ctr.settings import CtrSettings
 from services.shared.access.auth import KeyStore, Role
 from services.shared.jobs.store import JobStore

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import inspect
 
 from llactr_core.errors import ConflictError, NotFoundError
-from services.ctr.registry import Registry, require_semantics
+from services.ctr.registry.store import Registry, require_semantics
 from services.shared.storage.storage import Base, Storage, migrate
 
 

@@ -1,0 +1,1 @@
+"""Loaded models, and the way of a request through them."""
