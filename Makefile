@@ -1,6 +1,6 @@
 # make run                            both services and their workers in the foreground, with a trained model
 # make run DATA=rows.parquet LABEL=click    the same on your own data (CSV, JSONL, Parquet; a file or a folder of splits)
-# make test | lint | results | ssft | docs | first-run | test-vllm | install
+# make test | lint | results | ssft | docs | first-run | test-vllm | test-compose | install
 #
 # Variables, from the environment or as `make NAME=VALUE`:
 #   CTR_PORT (8000), LLM_PORT (8001), LLACTR_HOME (.llactr), DATA, LABEL, LLM_MODEL
@@ -24,7 +24,7 @@ bin := $(VENV)/bin
 pip := $(bin)/python -m pip --disable-pip-version-check
 locked := pyproject.toml clients/python/pyproject.toml requirements.lock
 
-.PHONY: run install test test-vllm lint results ssft docs first-run
+.PHONY: run install test test-vllm test-compose lint results ssft docs first-run
 .DEFAULT_GOAL := run
 
 # exec: the supervisor takes the place of the recipe's shell, so that it is the one that make passes SIGTERM on to.
@@ -40,6 +40,10 @@ test: $(VENV)/.installed-dev
 # The engine on a real vLLM server: vLLM's CPU build in .venv-vllm (3.5 GB), the tests, and docs/vllm-test.md.
 test-vllm: $(VENV)/.installed-dev
 	TORCH_INDEX='$(TORCH_INDEX)' $(bin)/python -m benchmarks.vllm_test
+
+# The images and docker-compose.yml under Podman (root, debootstrap; 5 GB below /var/tmp, 20 minutes), docs/compose-test.md.
+test-compose: $(VENV)/.installed-dev
+	TORCH_INDEX='$(TORCH_INDEX)' $(bin)/python -m benchmarks.compose_test
 
 lint: $(VENV)/.installed-dev
 	$(bin)/ruff check .
@@ -61,11 +65,11 @@ first-run:
 
 $(VENV)/.installed: $(locked) | $(VENV)/.torch
 	@$(pip) install --quiet -c requirements.lock setuptools
-	$(pip) install --quiet --no-build-isolation -c requirements.lock -e clients/python -e .
+	$(pip) install --quiet --no-build-isolation -c requirements.lock -e clients/python -e '.[models]'
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(pip) install --quiet --no-build-isolation -c requirements.lock -e clients/python -e '.[dev]'
+	$(pip) install --quiet --no-build-isolation -c requirements.lock -e clients/python -e '.[models,dev]'
 	@touch $@
 
 # PyTorch comes first and on its own: what PyPI has under the same version needs several gigabytes of CUDA.

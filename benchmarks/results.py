@@ -110,7 +110,7 @@ def measure(name: str, folder: Path, state: Path, table: FieldTable, backbone: s
 
     torch.set_num_threads(1)
     schema = Schema.load(HERE / "schemas" / f"{name}.yaml")
-    options = TrainOptions.parse({**OPTIONS, "backbone": backbone, "enhancer": enhancer})
+    options = TrainOptions.parse({**OPTIONS, "held_out": 0, "backbone": backbone, "enhancer": enhancer})
     started, cpu = time.monotonic(), time.process_time()
     record_reading(f"make results ({name}, {backbone}, {enhancer})")
     with tempfile.TemporaryDirectory() as scratch:

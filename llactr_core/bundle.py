@@ -5,7 +5,13 @@ weights.safetensors   all trained weights; `embedding.table` is what the scorer 
 graph.onnx            rows -> logit, the enhancer folded in
 vocabulary.arrow, encoding.json    values, counts and knots of the encoder
 field_table.safetensors            the field vectors that the model was trained with (absent without an enhancer)
+calibration.json      the map from logits to probabilities
+explain.onnx          rows -> the terms of the logit, for explanations
+gate.parquet          held-out rows, as they came, on which a promotion is judged (absent where none were held out)
+reference.json        how values and scores were distributed on held-out rows: what live traffic is compared with
 golden.json           a few rows with their scores, which every load verifies
+
+Format 1 had no calibration, explanation, gate rows or reference; it is still read, and scores by the plain sigmoid.
 """
 
 import hashlib
@@ -21,12 +27,17 @@ from llactr_core.files import file_digest, flush
 from llactr_core.schema import Schema
 
 FORMAT = "llactr-bundle"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READABLE = (1, 2)
 MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
 GRAPH = "graph.onnx"
 FIELD_TABLE = "field_table.safetensors"
 GOLDEN = "golden.json"
+CALIBRATION = "calibration.json"
+EXPLANATION = "explain.onnx"
+GATE_ROWS = "gate.parquet"
+REFERENCE = "reference.json"
 
 Json = dict[str, object]
 
@@ -49,8 +60,13 @@ class Bundle:
         return Schema.parse(self.manifest["schema"])
 
     @property
+    def format_version(self) -> int:
+        """1 or 2."""
+        return int(str(self.manifest["format_version"]))
+
+    @property
     def metrics(self) -> dict[str, dict[str, float]]:
-        """Metrics by split: "valid", and "test" where it was read."""
+        """Metrics by split: "valid", "held_out" where rows were held out, and "test" where it was read."""
         return self.manifest["metrics"]  # type: ignore[return-value]
 
     @classmethod
@@ -123,10 +139,10 @@ def _read_manifest(path: Path) -> Json:
         raise BundleError(f"cannot read {path / MANIFEST}: {error}; restore or retrain the bundle") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise BundleError(f"{path / MANIFEST} is not that of a LLaCTR bundle")
-    if manifest.get("format_version") != FORMAT_VERSION:
+    if manifest.get("format_version") not in READABLE:
         raise BundleError(
             f"the bundle {path} has format version {manifest.get('format_version')!r}; "
-            f"this code reads {FORMAT_VERSION}: retrain the model or use the release that wrote it"
+            f"this code reads {' and '.join(map(str, READABLE))}: retrain the model or use the release that wrote it"
         )
     return manifest
 

@@ -11,18 +11,25 @@ LlactrError                     500  internal
 |-- PermissionDenied            403  forbidden
 |-- NotFoundError               404  not-found
 |-- ConflictError               409  conflict
-|   `-- NoModelError            409  no-model
+|   |-- NoModelError            409  no-model
+|   `-- GateError               409  gate-refused       (carries the gate's numbers)
 |-- TooLargeError               413  too-large
 |-- UnsupportedMediaError       415  unsupported-media-type
 |-- RateError                   429  too-many-requests
 |-- BundleError                 500  invalid-bundle
 |-- ArtifactError               500  invalid-artifact
 |-- UnavailableError            503  unavailable
+|   |-- StorageFullError        507  storage-full
+|   `-- OverloadError           503  overloaded
+|-- DeadlineError               504  deadline-exceeded
 `-- JobCancelled                409  job-cancelled
 
 A message says what was given, what is allowed, and what to do next. The status is the HTTP status under which a
 service reports the error (RFC 9457, `services.shared.http.problems`); the code is stable and documented.
 """
+
+from collections.abc import Mapping
+from typing import Any
 
 
 class LlactrError(Exception):
@@ -110,6 +117,16 @@ class NoModelError(ConflictError):
     code = "no-model"
 
 
+class GateError(ConflictError):
+    """The gate refused a promotion; `gate` holds the numbers that it looked at."""
+
+    code = "gate-refused"
+
+    def __init__(self, detail: str, gate: Mapping[str, Any] | None) -> None:
+        super().__init__(detail)
+        self.gate = gate
+
+
 class TooLargeError(LlactrError):
     """A body, a number of rows or a text exceeds its limit."""
 
@@ -125,10 +142,14 @@ class UnsupportedMediaError(LlactrError):
 
 
 class RateError(LlactrError):
-    """More requests than the key, or the queue, allows."""
+    """More requests than the key, or the queue, allows. `retry_after_s`: seconds to wait, where that is known."""
 
     status = 429
     code = "too-many-requests"
+
+    def __init__(self, detail: str, *, retry_after_s: int | None = None) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
 
 
 class BundleError(LlactrError):
@@ -148,6 +169,26 @@ class UnavailableError(LlactrError):
 
     status = 503
     code = "unavailable"
+
+
+class StorageFullError(UnavailableError):
+    """A disk or a store has no room for what should be written; what was there before stays."""
+
+    status = 507
+    code = "storage-full"
+
+
+class OverloadError(UnavailableError):
+    """More requests wait than can be answered in time; the same call may succeed in a moment."""
+
+    code = "overloaded"
+
+
+class DeadlineError(LlactrError):
+    """The time that the caller gave a request had passed before it was answered."""
+
+    status = 504
+    code = "deadline-exceeded"
 
 
 class JobCancelled(LlactrError):

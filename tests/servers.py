@@ -191,6 +191,15 @@ class Redis:
         self.process.wait(10)
         self.process = None
 
+    def freeze(self) -> None:
+        """Stop the server: connections stay, and nothing is answered."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+
     def close(self) -> None:
         if self.process is not None:
             self.process.terminate()

@@ -11,7 +11,7 @@ FLOORS = [
     ["llactr_core.errors", "llactr_core.files", "llactr_core.remote", "llactr_client"],
     ["llactr_core.schema", "llactr_core.progress"],
     ["llactr_core.semantics", "llactr_core.models", "llactr_core.data", "llactr_core.datasets", "llactr_core.metrics"],
-    ["llactr_core.enhancers", "llactr_core.scorer"],
+    ["llactr_core.enhancers", "llactr_core.scorer", "llactr_core.explainer"],
     ["llactr_core.training", "llactr_core.proof", "llactr_core.export"],
     ["services.shared"],
     ["services.llm", "services.ctr"],

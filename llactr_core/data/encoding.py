@@ -74,6 +74,14 @@ class Encoder:
             raise DataError("the training data has no rows; give at least one row of each class")
         return cls(schema, [fitter.finish() for fitter in fitters])
 
+    def extended(self, newer: "Encoder") -> "Encoder":
+        """This encoder with the values of a newer one added behind its own; knots stay as they are.
+
+        Counts of values that both know are added. Local ids of known values do not change.
+        """
+        pairs = zip(self.encoders, newer.encoders, strict=True)
+        return Encoder(self.schema, [old.extended(new) for old, new in pairs])
+
     @property
     def counts(self) -> npt.NDArray[np.int64]:
         """How often each id was seen in train, int64 [V]; 0 for special ids and for knots."""

@@ -6,7 +6,7 @@ field's embedding is the weighted sum of the slots' embeddings. Weights of None 
 
 import math
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,10 @@ class FieldEncoder(Protocol):
         """The number of local ids V_k."""
         ...
 
+    def extended(self, newer: Self) -> Self:
+        """This encoder with what a newer one of the same field knows besides; local ids stay as they are."""
+        ...
+
     def encode_values(self, values: Sequence[object]) -> Slots:
         """Slots of B Python values."""
         ...
@@ -56,6 +60,10 @@ class CategoricalEncoder:
     def __len__(self) -> int:
         """The number of local ids V_k."""
         return len(self.vocabulary)
+
+    def extended(self, newer: Self) -> Self:
+        """This encoder with the values that only a newer one knows, up to the field's `max_vocabulary`."""
+        return type(self)(self.field, self.vocabulary.extended(newer.vocabulary, self.field.max_vocabulary))
 
     def encode_values(self, values: Sequence[object]) -> Slots:
         """Ids [B, 1]."""
@@ -96,6 +104,10 @@ class NumericEncoder:
     def __len__(self) -> int:
         """The number of local ids V_k."""
         return FIRST_VALUE + len(self.knots)
+
+    def extended(self, _newer: Self) -> Self:
+        """This encoder: its knots mean what they meant when their embeddings were trained."""
+        return self
 
     def encode_values(self, values: Sequence[object]) -> Slots:
         """Ids and weights [B, 2]."""
@@ -144,6 +156,10 @@ class MultiValuedEncoder:
     def __len__(self) -> int:
         """The number of local ids V_k."""
         return len(self.vocabulary)
+
+    def extended(self, newer: Self) -> Self:
+        """This encoder with the values that only a newer one knows, up to the field's `max_vocabulary`."""
+        return type(self)(self.field, self.vocabulary.extended(newer.vocabulary, self.field.max_vocabulary))
 
     def encode_values(self, values: Sequence[object]) -> tuple[Ids, Weights]:
         """Ids and weights [B, max_values]."""

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from llactr_core.data.formats.jsonl_file import JsonlSource
+from llactr_core.data.mixing import mixed
 from llactr_core.data.read import SUFFIXES, Source, open_source, require_column
 from llactr_core.errors import DataError
 from llactr_core.remote import Location, located
@@ -18,10 +19,8 @@ SEED = 2026
 FEWEST_ROWS = 10
 NAMES = ("train", "valid", "test")
 _BLOCK = 10
-_MIX = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 
 Part = Literal["train", "valid", "test"]
-Words = np.ndarray[Any, np.dtype[np.uint64]]
 
 
 @dataclass(frozen=True)
@@ -89,19 +88,11 @@ def part_of_rows(first: int, count: int, seed: int = SEED) -> np.ndarray[Any, np
     """The part of each of `count` rows from position `first` on: int8 [count], 0 train, 1 valid, 2 test."""
     positions = np.arange(first, first + count, dtype=np.uint64)
     block, place = positions // np.uint64(_BLOCK), positions % np.uint64(_BLOCK)
-    words = _mixed(block + _mixed(np.array([seed], np.uint64)))
+    words = mixed(block + mixed(np.array([seed], np.uint64)))
     valid = words % np.uint64(_BLOCK)
     step = np.uint64(1) + (words >> np.uint64(32)) % np.uint64(_BLOCK - 1)
     test = (valid + step) % np.uint64(_BLOCK)
     return np.where(place == valid, 1, np.where(place == test, 2, 0)).astype(np.int8)
-
-
-def _mixed(words: Words) -> Words:
-    """SplitMix64: 64 well-mixed bits for each counter value."""
-    words = words + _MIX[0]
-    words = (words ^ (words >> np.uint64(30))) * _MIX[1]
-    words = (words ^ (words >> np.uint64(27))) * _MIX[2]
-    return words ^ (words >> np.uint64(31))
 
 
 def _from_file(path: Location) -> Splits:

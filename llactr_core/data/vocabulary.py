@@ -32,6 +32,19 @@ class Vocabulary:
         """Local ids, int32 [B]."""
         return np.fromiter(map(self.id_of, values), dtype=np.int32)
 
+    def extended(self, newer: "Vocabulary", most: int) -> "Vocabulary":
+        """This vocabulary with the values of a newer one added behind its own, until there are `most`.
+
+        Counts of values that both know are added.
+        """
+        places = self.ids_of(newer.values.to_pylist())
+        known = places != UNSEEN
+        counts = self.counts.copy()
+        counts[places[known] - FIRST_VALUE] += newer.counts[known]
+        room = max(0, most - len(self.values))
+        values = pa.concat_arrays([self.values, newer.values.filter(pa.array(~known)).slice(0, room)])
+        return Vocabulary(values, np.concatenate([counts, newer.counts[~known][:room]]))
+
 
 class ValueCounter:
     """Counts the distinct values of a stream of any length in bounded memory.

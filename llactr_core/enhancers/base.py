@@ -19,6 +19,11 @@ class Enhancer(nn.Module):
         return None
 
 
+def pair_terms(v: Tensor, weights: Tensor) -> Tensor:
+    """The parts of `pair_logit`: [B, K, K], strictly upper triangular."""
+    return (weights * torch.matmul(v, v.transpose(1, 2))).triu(1)
+
+
 def pair_logit(v: Tensor, weights: Tensor) -> Tensor:
     """sum over i < j of weights_ij <v_i, v_j>: [B] from v [B, K, d] and symmetric weights [K, K]."""
     mixed = torch.matmul(weights, v)  # [B, K, d]

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from llactr_core.enhancers.base import Enhancer, pair_logit
-from llactr_core.models.base import Backbone
+from llactr_core.enhancers.base import Enhancer, pair_logit, pair_terms
+from llactr_core.models.base import Backbone, Terms
 from llactr_core.models.embedding import FeatureEmbedding, split_rows
 
 
@@ -44,6 +44,11 @@ class ServingGraph(nn.Module):
         """Logit [B]."""
         v, w = split_rows(rows, self.width)
         return _logit(self.bias, self.backbone, v, w, self.pairs)
+
+    def terms(self, rows: Tensor) -> tuple[Terms, Tensor | None]:
+        """The backbone's terms, and FIE's [B, K, K] where there is one; with w_0 they sum to the logit."""
+        v, w = split_rows(rows, self.width)
+        return self.backbone.terms(v, w), None if self.pairs is None else pair_terms(v, self.pairs)
 
 
 def _logit(bias: Tensor, backbone: Backbone, v: Tensor, w: Tensor, pairs: Tensor | None) -> Tensor:

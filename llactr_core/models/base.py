@@ -23,6 +23,21 @@ class BackboneOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+@dataclass(frozen=True)
+class Terms:
+    """A logit [B] in parts; it is the sum of them all. None stands for a part that the model does not have.
+
+    Args:
+        first: [B, K], what each field adds by itself.
+        pairs: [B, K, K], strictly upper triangular: what each pair of fields adds.
+        rest: [B], what cannot be told apart by field.
+    """
+
+    first: Tensor | None = None
+    pairs: Tensor | None = None
+    rest: Tensor | None = None
+
+
 class Backbone(nn.Module):
     """Base of the backbones. `first_order` says whether the model has a linear weight per feature value."""
 
@@ -35,3 +50,7 @@ class Backbone(nn.Module):
 
         The global bias w_0 is not part of a backbone: `llactr_core.enhancers.model.CTRModel` adds it.
         """
+
+    @abstractmethod
+    def terms(self, v: Tensor, w: Tensor) -> Terms:
+        """The same logit in parts, for explanations; it takes more time and memory than `forward`."""

@@ -11,8 +11,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from llactr_core.models.base import Backbone, BackboneOptions, Shape
-from llactr_core.models.fm import pairwise
+from llactr_core.models.base import Backbone, BackboneOptions, Shape, Terms
+from llactr_core.models.fm import pair_products, pairwise
 from llactr_core.models.mlp import MLP, Hidden, Rate
 
 
@@ -34,5 +34,13 @@ class DeepFM(Backbone):
     def forward(self, v: Tensor, w: Tensor) -> Tensor:
         """Logit [B] from v [B, K, d] and w [B, K]."""
         y_fm = w.sum(1) + pairwise(v)  # [B]
+        return y_fm + self.deep(v)  # [B]
+
+    def deep(self, v: Tensor) -> Tensor:
+        """y_DNN, [B]."""
         y_dnn: Tensor = self.dnn(v.flatten(1))  # [B, K * d] -> [B, 1]
-        return y_fm + y_dnn.squeeze(1)  # [B]
+        return y_dnn.squeeze(1)
+
+    def terms(self, v: Tensor, w: Tensor) -> Terms:
+        """y_FM by field and by pair; the rest is y_DNN."""
+        return Terms(first=w, pairs=pair_products(v), rest=self.deep(v))

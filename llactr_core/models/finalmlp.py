@@ -17,7 +17,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from llactr_core.models.base import Backbone, BackboneOptions, Shape
+from llactr_core.models.base import Backbone, BackboneOptions, Shape, Terms
 from llactr_core.models.mlp import MLP, Hidden, Rate, linear
 
 
@@ -101,3 +101,7 @@ class FinalMLP(Backbone):
         o_2 = self.mlp_2(self.gate_2(v))  # [B, K, d] -> [B, K * d] -> [B, q]
         y: Tensor = self.fusion(o_1, o_2)  # [B]
         return y
+
+    def terms(self, v: Tensor, w: Tensor) -> Terms:
+        """Nothing of it is of one field or of one pair."""
+        return Terms(rest=self(v, w))

@@ -7,9 +7,10 @@ The features x_i are one-hot within their field, so w_i and v_i are those of the
 
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
-from llactr_core.models.base import Backbone, BackboneOptions, Shape
+from llactr_core.models.base import Backbone, BackboneOptions, Shape, Terms
 
 
 def pairwise(v: Tensor) -> Tensor:
@@ -20,6 +21,11 @@ def pairwise(v: Tensor) -> Tensor:
     square_of_sum = v.sum(1).square()  # [B, d]
     sum_of_squares = v.square().sum(1)  # [B, d]
     return 0.5 * (square_of_sum - sum_of_squares).sum(1)  # [B]
+
+
+def pair_products(v: Tensor) -> Tensor:
+    """<v_i, v_j> of each pair i<j: [B, K, d] -> [B, K, K], strictly upper triangular."""
+    return torch.matmul(v, v.transpose(1, 2)).triu(1)
 
 
 class FM(Backbone):
@@ -36,3 +42,7 @@ class FM(Backbone):
     def forward(self, v: Tensor, w: Tensor) -> Tensor:
         """Logit [B] from v [B, K, d] and w [B, K]."""
         return w.sum(1) + pairwise(v)
+
+    def terms(self, v: Tensor, w: Tensor) -> Terms:
+        """Every part is of one field or of one pair."""
+        return Terms(first=w, pairs=pair_products(v))

@@ -8,12 +8,13 @@ One matrix M [d, d] per pair of fields moves v_i into the space of field j. FM (
 special cases.
 """
 
+import math
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from llactr_core.models.base import Backbone, BackboneOptions, Shape
+from llactr_core.models.base import Backbone, BackboneOptions, Shape, Terms
 
 
 class FmFM(Backbone):
@@ -43,9 +44,20 @@ class FmFM(Backbone):
 
     def forward(self, v: Tensor, w: Tensor) -> Tensor:
         """Logit [B] from v [B, K, d] and w [B, K]."""
-        k, d = v.shape[1], v.shape[2]
-        blocks = torch.cat([self.m, self.m.new_zeros(1, d, d)])[self.cell]  # [K * K, d, d]
-        m = blocks.view(k, k, d, d).transpose(1, 2).reshape(k * d, k * d)  # block (i, j) is M_ij for i < j, else 0
         flat = v.flatten(1)  # [B, K * d]
-        moved = torch.matmul(flat, m)  # [B, K * d]: block j is sum_{i<j} v_i M_ij
+        moved = torch.matmul(flat, self.matrix())  # [B, K * d]: block j is sum_{i<j} v_i M_ij
         return w.sum(1) + (moved * flat).sum(1)  # [B]
+
+    def matrix(self) -> Tensor:
+        """All matrices in one, [K * d, K * d]: block (i, j) is M_ij for i < j, else 0."""
+        k, d = math.isqrt(len(self.cell)), self.m.shape[-1]
+        blocks = torch.cat([self.m, self.m.new_zeros(1, d, d)])[self.cell]  # [K * K, d, d]
+        return blocks.view(k, k, d, d).transpose(1, 2).reshape(k * d, k * d)
+
+    def terms(self, v: Tensor, w: Tensor) -> Terms:
+        """Every part is of one field or of one pair."""
+        k, d = v.shape[1], v.shape[2]
+        rows = self.matrix().view(k, d, k * d)  # row i holds M_ij of all j
+        moved = torch.matmul(v.transpose(0, 1), rows)  # [K, B, K * d]: (i, j) is v_i M_ij
+        pairs = (moved.view(k, -1, k, d) * v).sum(3)  # [K, B, K]
+        return Terms(first=w, pairs=pairs.transpose(0, 1))

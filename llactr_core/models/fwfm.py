@@ -8,12 +8,14 @@ One weight r per pair of fields says how strongly these two interact. Of the pap
 this is the plain one, with a weight w_i per value (FwFM_LW).
 """
 
+import math
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from llactr_core.models.base import Backbone, BackboneOptions, Shape
+from llactr_core.models.base import Backbone, BackboneOptions, Shape, Terms
+from llactr_core.models.fm import pair_products
 
 
 class FwFM(Backbone):
@@ -40,7 +42,14 @@ class FwFM(Backbone):
 
     def forward(self, v: Tensor, w: Tensor) -> Tensor:
         """Logit [B] from v [B, K, d] and w [B, K]."""
-        k = v.shape[1]
-        r = torch.cat([self.r, self.r.new_zeros(1)])[self.cell].view(k, k)  # [K, K], strictly upper triangular
-        weighted = torch.matmul(r, v)  # [B, K, d]: row i is sum_{j>i} r_ij v_j
+        weighted = torch.matmul(self.weights(), v)  # [B, K, d]: row i is sum_{j>i} r_ij v_j
         return w.sum(1) + (v * weighted).sum((1, 2))  # [B]
+
+    def weights(self) -> Tensor:
+        """r as a matrix, [K, K], strictly upper triangular."""
+        k = math.isqrt(len(self.cell))
+        return torch.cat([self.r, self.r.new_zeros(1)])[self.cell].view(k, k)
+
+    def terms(self, v: Tensor, w: Tensor) -> Terms:
+        """Every part is of one field or of one pair."""
+        return Terms(first=w, pairs=self.weights() * pair_products(v))

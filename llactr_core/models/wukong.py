@@ -19,7 +19,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from llactr_core.errors import OptionError
-from llactr_core.models.base import Backbone, BackboneOptions, Shape
+from llactr_core.models.base import Backbone, BackboneOptions, Shape, Terms
 from llactr_core.models.mlp import MLP, Hidden, Rate
 
 
@@ -102,3 +102,7 @@ class Wukong(Backbone):
         x: Tensor = self.layers(v)  # [B, K, d] -> [B, n_F + n_L, d]
         y: Tensor = self.mlp(x.flatten(1))  # [B, (n_F + n_L) * d] -> [B, 1]
         return y.squeeze(1)  # [B]
+
+    def terms(self, v: Tensor, w: Tensor) -> Terms:
+        """Nothing of it is of one field or of one pair."""
+        return Terms(rest=self(v, w))

@@ -31,6 +31,13 @@ class Rows:
         """The number of rows N."""
         return len(self.labels)
 
+    def take(self, chosen: npt.NDArray[np.bool_]) -> "Rows":
+        """The chosen ones, by a bool [N]."""
+        which = torch.from_numpy(np.flatnonzero(chosen))
+        weights = None if self.weights is None else self.weights[which]
+        groups = None if self.groups is None else self.groups[chosen]
+        return Rows(self.ids[which], weights, self.labels[which], groups)
+
 
 @dataclass(frozen=True)
 class Batch:

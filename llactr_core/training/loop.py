@@ -18,6 +18,7 @@ from llactr_core.training.options import TrainOptions
 from llactr_core.training.seeds import derived_seed
 
 SCORED_AT_ONCE = 8192
+TRAINED = 0.98  # the share of the bar at which the last epoch has ended
 NO_NUMBER = "the loss is no longer a number; lower the learning rate or look for extreme values"
 
 
@@ -43,11 +44,14 @@ def fit(
     options: TrainOptions,
     checkpoint: Checkpoint,
     progress: ProgressCallback,
+    *,
+    is_warm: bool = False,
 ) -> History:
     """Train until validation AUC stops rising, and leave the best weights in the model.
 
     After each evaluation the state is saved; a run that was killed continues from there to the same result, bit for
-    bit, given the same number of threads.
+    bit, given the same number of threads. A warm model is evaluated before the first step too, so that it never ends
+    worse on these rows than it began.
 
     Raises:
         DataError: the loss is no longer a number.
@@ -59,36 +63,47 @@ def fit(
     if saved is not None:
         best, state = saved
         history = History(**state)  # type: ignore[arg-type]
+    elif is_warm:
+        history = History(evaluations=[_evaluated(model, valid)], best=0)
     last = options.epochs * len(batches)
     stops = _evaluation_steps(len(batches), options)
     reporter = _Reporter(progress, len(batches), options, history)
     while history.step < last and history.stale < options.patience:
         started = time.monotonic()
         _train_to(model, optimizer, batches, options, history, stops, reporter)
-        probabilities = score(model, valid)
-        if not probabilities.isfinite().all():
-            raise DataError(NO_NUMBER)
-        history.evaluations.append(evaluate(valid.labels.numpy(), probabilities.numpy(), valid.groups))
+        history.evaluations.append(_evaluated(model, valid))
         history.seconds += time.monotonic() - started
         if _is_best(history):
             history.best = len(history.evaluations) - 1
             best = _copy(model)
         checkpoint.save(model, optimizer, best, asdict(history))
+        reporter.report()
     model.load_state_dict(best)
     model.eval()
     return history
 
 
 @torch.no_grad()
-def score(model: CTRModel, rows: Rows) -> Tensor:
-    """Probabilities float32 [N] of rows, dropout off."""
+def logits_of(model: CTRModel, rows: Rows) -> Tensor:
+    """Logits float32 [N] of rows, dropout off."""
     model.eval()
     parts = []
     for start in range(0, len(rows), SCORED_AT_ONCE):
         part = slice(start, start + SCORED_AT_ONCE)
-        logit, _ = model(rows.ids[part], None if rows.weights is None else rows.weights[part])
-        parts.append(torch.sigmoid(logit))
+        parts.append(model(rows.ids[part], None if rows.weights is None else rows.weights[part])[0])
     return torch.cat(parts)
+
+
+def score(model: CTRModel, rows: Rows) -> Tensor:
+    """Uncalibrated probabilities float32 [N] of rows, dropout off."""
+    return torch.sigmoid(logits_of(model, rows))
+
+
+def _evaluated(model: CTRModel, rows: Rows) -> dict[str, float]:
+    probabilities = score(model, rows)
+    if not probabilities.isfinite().all():
+        raise DataError(NO_NUMBER)
+    return evaluate(rows.labels.numpy(), probabilities.numpy(), rows.groups)
 
 
 def loss_of(model: CTRModel, batch: Batch, embedding_l2: float) -> tuple[Tensor, Tensor]:
@@ -146,7 +161,7 @@ class _Reporter:
         self.began = time.monotonic()
         self.first = history.step
         self.last_report = 0.0
-        self.loss = math.nan
+        self.loss: float | None = None
 
     def step(self, bce: Tensor) -> None:
         now = time.monotonic()
@@ -156,10 +171,23 @@ class _Reporter:
         value = bce.item()
         if not math.isfinite(value):
             raise DataError(NO_NUMBER)
-        self.loss = value if math.isnan(self.loss) else 0.9 * self.loss + 0.1 * value
+        self.loss = value if self.loss is None else 0.9 * self.loss + 0.1 * value
+        self.report()
+
+    def report(self) -> None:
+        """Tell where the run stands."""
+        now = time.monotonic()
         done = self.history.step
         total = self.options.epochs * self.steps
         eta = (now - self.began) / max(done - self.first, 1) * (total - done)
         epoch = min((done - 1) // self.steps + 1, self.options.epochs)
-        stage = f"training, epoch {epoch} of at most {self.options.epochs}"
-        self.progress(Progress(stage, done / total, done, self.loss, eta))
+        stage = f"training, epoch {epoch} of at most {self.options.epochs}{_measured(self.history)}"
+        self.progress(Progress(stage, TRAINED * done / total, done, self.loss, eta))
+
+
+def _measured(history: History) -> str:
+    """The last evaluation in words, and the best one; nothing before the first."""
+    if not history.evaluations:
+        return ""
+    last, best = history.evaluations[-1], history.evaluations[history.best]
+    return f"; valid AUC {last['auc']:.4f}, LogLoss {last['logloss']:.4f}; best AUC {best['auc']:.4f}"

@@ -30,6 +30,15 @@ class TrainOptions(BaseModel):
     unseen_rate: float = Setting(
         default=0.25, ge=0, description="z: a value seen c times is replaced by the unseen id with z / (z + c)."
     )
+    held_out: float = Setting(
+        default=0.5,
+        ge=0,
+        le=0.9,
+        description="Share of valid that early stopping does not see; half of it calibrates, half is the gate's.",
+    )
+    calibration: Literal["auto", "platt", "beta", "isotonic", "none"] = Setting(
+        default="auto", description="How scores are calibrated; auto chooses by cross-validation."
+    )
     seed: int = Setting(default=2026, ge=0, lt=2**31)
 
     def batch_for(self, rows: int) -> int:

@@ -8,11 +8,23 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import torch
 from safetensors.torch import save_file
 
 from llactr_core import __version__
-from llactr_core.bundle import FIELD_TABLE, GOLDEN, GRAPH, WEIGHTS, Bundle, write_bundle
+from llactr_core.bundle import (
+    CALIBRATION,
+    EXPLANATION,
+    FIELD_TABLE,
+    GATE_ROWS,
+    GOLDEN,
+    GRAPH,
+    WEIGHTS,
+    Bundle,
+    write_bundle,
+)
+from llactr_core.calibration import Calibrator
 from llactr_core.data.canonical import canonical, plain_array
 from llactr_core.data.encoding import Encoder
 from llactr_core.data.read import Source
@@ -21,6 +33,7 @@ from llactr_core.enhancers.base import Enhancer
 from llactr_core.enhancers.llactr import Llactr
 from llactr_core.enhancers.model import CTRModel
 from llactr_core.errors import OptionError, SchemaError
+from llactr_core.export.explanation import export_explanation
 from llactr_core.export.graph import export_graph
 from llactr_core.metrics.report import evaluate
 from llactr_core.models.base import Shape
@@ -31,8 +44,10 @@ from llactr_core.schema import Schema
 from llactr_core.semantics.table import FieldTable
 from llactr_core.training.checkpoint import Checkpoint
 from llactr_core.training.data import Rows, TrainingBatches, load_rows
-from llactr_core.training.loop import fit, score
+from llactr_core.training.held_out import HeldOut
+from llactr_core.training.loop import fit, logits_of
 from llactr_core.training.options import TrainOptions
+from llactr_core.training.warm import WarmStart
 
 GOLDEN_ROWS = 16
 
@@ -47,8 +62,9 @@ def train_bundle(
     progress: ProgressCallback,
     *,
     read_test: bool = False,
+    start_from: Path | None = None,
 ) -> Bundle:
-    """Train on train, stop early on valid, and write the bundle `out`.
+    """Train on train, stop early on a part of valid, calibrate on another one, and write the bundle `out`.
 
     Args:
         splits: the dataset.
@@ -59,25 +75,35 @@ def train_bundle(
         checkpoints: a directory of this run's own; a killed run that is started again with it goes on.
         progress: is told the stage, the loss and the time left; may raise JobCancelled.
         read_test: also measure the test split; choices must not rest on it.
+        start_from: a bundle to go on from (a warm start); its vocabularies are extended by those of train.
 
     Raises:
         DataError, SchemaError, OptionError: data, schema or options do not fit; nothing is written.
+        BundleError: the bundle to start from is damaged.
     """
     started = time.monotonic()
     progress(Progress("reading the data", 0.0))
+    warm = None if start_from is None else WarmStart.load(start_from, schema, options)
     encoder = Encoder.fit(schema, splits.train.batches(schema.columns))
+    encoder = encoder if warm is None else warm.encoder.extended(encoder)
     train, valid = (load_rows(s, schema, encoder) for s in (splits.train, splits.valid))
+    held_out = HeldOut.of(valid, options.held_out)
     model = build_model(encoder, table, options)
-    key = _run_key(splits, schema, table, options)
-    checkpoint = Checkpoint(checkpoints, key)
+    if warm is not None:
+        warm.put_into(model, encoder)
+    checkpoint = Checkpoint(checkpoints, _run_key(splits, schema, table, options, warm))
     batches = TrainingBatches(train, encoder, options.batch_for(len(train)), options.unseen_rate, options.seed)
-    history = fit(model, batches, valid, options, checkpoint, progress)
+    history = fit(model, batches, held_out.stopping, options, checkpoint, progress, is_warm=warm is not None)
 
     progress(Progress("exporting", 0.99))
+    calibrator = held_out.fitted(model, options)
     metrics: dict[str, object] = {"valid": history.evaluations[history.best]}
+    if held_out.judging is not None:
+        metrics["held_out"] = held_out.measured(model, calibrator)
     if read_test:
         test = load_rows(splits.test, schema, encoder)
-        metrics["test"] = evaluate(test.labels.numpy(), score(model, test).numpy(), test.groups)
+        probabilities = calibrator.probabilities(logits_of(model, test).double().numpy())
+        metrics["test"] = evaluate(test.labels.numpy(), probabilities, test.groups)
     metrics["training"] = {
         "seconds": round(history.seconds, 3),
         "total_seconds": round(time.monotonic() - started, 3),
@@ -93,6 +119,7 @@ def train_bundle(
             "data": {name: source.digest() for name, source in _named(splits)},
             "split": splits.how,
             "field_table": None if table is None or options.enhancer == "none" else table.version,
+            "start_from": None if warm is None else warm.version,
             "code": __version__,
             "torch": torch.__version__,
         },
@@ -102,9 +129,16 @@ def train_bundle(
         encoder.save(directory)
         save_file({n: t.contiguous() for n, t in model.state_dict().items()}, directory / WEIGHTS)
         export_graph(model, directory / GRAPH)
+        export_explanation(model, directory / EXPLANATION)
         if table is not None and options.enhancer != "none":
             table.save(directory / FIELD_TABLE)
-        (directory / GOLDEN).write_text(json.dumps(_golden(model, encoder, splits)), encoding="utf-8")
+        (directory / CALIBRATION).write_text(json.dumps(calibrator.as_json()), encoding="utf-8")
+        held_out.reference(model, calibrator, encoder).save(directory)
+        rows = held_out.rows_as_they_came(splits.valid, schema)
+        if rows is not None:
+            pq.write_table(rows, directory / GATE_ROWS)
+        golden = _golden(model, encoder, splits, calibrator)
+        (directory / GOLDEN).write_text(json.dumps(golden), encoding="utf-8")
 
     bundle = write_bundle(out, manifest, metrics, write_files)
     checkpoint.delete()
@@ -140,8 +174,8 @@ def _enhancer(schema: Schema, table: FieldTable | None, options: TrainOptions) -
     return Llactr(torch.from_numpy(np.array(table.vectors)), options.width, options.llactr)
 
 
-def _golden(model: CTRModel, encoder: Encoder, splits: Splits) -> dict[str, object]:
-    """Some validation rows, one row with nothing known in it, and their scores by the trained model."""
+def _golden(model: CTRModel, encoder: Encoder, splits: Splits, calibrator: Calibrator) -> dict[str, object]:
+    """Some validation rows, one row with nothing known in it, and their calibrated scores by the trained model."""
     columns = list(encoder.schema.columns)
     batch = next(iter(splits.valid.batches(columns))).slice(0, GOLDEN_ROWS)
     values = [[_plain(value) for value in plain_array(column).to_pylist()] for column in batch.columns]
@@ -149,8 +183,8 @@ def _golden(model: CTRModel, encoder: Encoder, splits: Splits) -> dict[str, obje
     rows += [{}, dict.fromkeys(columns, "\u0000never seen")]
     encoded = encoder.encode_rows(rows)
     weights = None if encoded.weights is None else torch.from_numpy(encoded.weights)
-    probabilities = score(model, Rows(torch.from_numpy(encoded.ids), weights, torch.zeros(len(rows)), None))
-    return {"rows": rows, "scores": probabilities.double().tolist()}
+    logits = logits_of(model, Rows(torch.from_numpy(encoded.ids), weights, torch.zeros(len(rows)), None))
+    return {"rows": rows, "scores": calibrator.probabilities(logits.double().numpy()).tolist()}
 
 
 def _plain(value: object) -> object:
@@ -162,8 +196,11 @@ def _plain(value: object) -> object:
     return canonical(value)
 
 
-def _run_key(splits: Splits, schema: Schema, table: FieldTable | None, options: TrainOptions) -> str:
+def _run_key(
+    splits: Splits, schema: Schema, table: FieldTable | None, options: TrainOptions, warm: WarmStart | None
+) -> str:
     parts = [schema.fingerprint, options.model_dump_json(), "" if table is None else table.version, __version__]
+    parts.append("" if warm is None else warm.version)
     parts += [source.digest() for _, source in _named(splits)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 

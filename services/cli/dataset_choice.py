@@ -54,6 +54,13 @@ class DatasetChoice:
         inference = infer_schema(open_dataset(path, label).train, label, name)
         return cls(path, inference.schema, None, inference.reasons)
 
+    @property
+    def origin(self) -> str:
+        """Where its schema comes from, for people."""
+        if self.schema_file is not None:
+            return f"schema: {self.schema_file}"
+        return "schema inferred; `llactr schema infer` shows the reasons and writes it for editing"
+
     def splits(self) -> Splits:
         """Its train, valid and test parts."""
         return open_dataset(self.path, self.schema.label)

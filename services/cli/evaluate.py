@@ -17,6 +17,7 @@ def evaluate(
     bundle: Annotated[Path, typer.Option(help="A bundle's directory.")],
     data: Annotated[Path, typer.Option(help="A dataset file, or a folder of train, valid and test files.")],
     part: Annotated[Part, typer.Option(help="Which part; all: every row of the file.")] = "valid",
+    raw: Annotated[bool, typer.Option("--raw", help="Uncalibrated scores.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """AUC, LogLoss, ECE and predicted/true of a bundle. Choices should rest on valid, not on test."""
@@ -36,7 +37,7 @@ def evaluate(
     rows = 0
     for batch in source.batches():
         labels.append(label_values(batch.column(label), label, first_row=rows + 1))
-        scores.append(scorer.score(batch))
+        scores.append(scorer.score(batch, raw=raw))
         rows += batch.num_rows
         if grouped:
             values = canonical_array(batch.column(group)).to_pylist()

@@ -1,6 +1,7 @@
 """`llactr keys`: who may call the services, made and revoked with the admin key."""
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from llactr_client import ApiKey, Client, ClientError
     from llactr_client.call import Service
 
+SHORTEST_KEY = 20
 app = typer.Typer(help="API keys of both services.", no_args_is_help=True)
 Role = Literal["reader", "trainer", "admin"]
 Where = Literal["llm", "ctr", "both"]
@@ -28,22 +30,31 @@ def create(
         Where | None,
         typer.Option(help="Who shall accept it; by default llm with --schema, ctr with --model, else both."),
     ] = None,
+    rate: Annotated[float | None, typer.Option(help="The most calls a second, at each of them.")] = None,
+    key_file: Annotated[Path | None, typer.Option(help="Accept the key in this file, instead of making one.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a key and print it, this once; with two services it is the same key for both."""
     from llactr_client import ClientError
 
+    given = None if key_file is None else _read_key(key_file)
     scopes: dict[Service, list[str] | None] = {"llm": schema or None, "ctr": model or None}
     made: list[ApiKey] = []
     with services() as client:
         for one in _scoped(service, scopes):
             try:
-                key = made[0].key if made else None
-                made.append(client.create_key(name, role, service=one, scopes=scopes[one], key=key))
+                key = made[0].key if made else given
+                made.append(client.create_key(name, role, service=one, scopes=scopes[one], key=key, rate_per_s=rate))
             except ClientError as error:
-                _take_back(client, made, error)
+                if given is None:
+                    _take_back(client, made, error)
                 raise
-    say(f"{name}: a {role} key for {' and '.join(entry.service for entry in made)}; it is shown this once:")
+    accepted = f"{name}: a {role} key for {' and '.join(entry.service for entry in made)}"
+    if given is not None:
+        say(f"{accepted}; it is the one in {key_file}")
+        result({"keys": [_public(entry) for entry in made]}, as_json)
+        return
+    say(f"{accepted}; it is shown this once:")
     say(str(made[0].key))
     result({"key": made[0].key, "keys": [_public(entry) for entry in made]}, as_json)
 
@@ -53,12 +64,8 @@ def list_keys(service: AtService = None, as_json: AsJson = False) -> None:
     """The keys, also the revoked ones; never the keys themselves."""
     with services() as client:
         found = _all(client, service)
-    header = ("id", "service", "name", "role", "limited to", "created", "revoked")
-    rows = [
-        (k.id, k.service, k.name, k.role, "-" if k.scopes is None else ", ".join(k.scopes), k.created_at, k.revoked_at)
-        for k in found
-    ]
-    say(table(header, [[cell or "-" for cell in row] for row in rows]))
+    header = ("id", "service", "name", "role", "limited to", "a second", "created", "revoked")
+    say(table(header, [[cell or "-" for cell in _cells(key)] for key in found]))
     result({"keys": [_public(key) for key in found]}, as_json)
 
 
@@ -74,6 +81,16 @@ def revoke(
     for entry in revoked:
         say(f"{entry.id}  {entry.service} {entry.name}: revoked")
     result({"keys": [_public(entry) for entry in revoked]}, as_json)
+
+
+def _read_key(file: Path) -> str:
+    try:
+        key = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(f"the key file {file} cannot be read ({type(error).__name__}); name another one") from error
+    if len(key) < SHORTEST_KEY:
+        raise CommandError(f"the key in {file} has {len(key)} characters; give at least {SHORTEST_KEY} random ones")
+    return key
 
 
 def _take_back(client: "Client", made: "list[ApiKey]", why: "ClientError") -> None:
@@ -131,6 +148,12 @@ def _named(keys: "list[ApiKey]", name: str) -> "list[ApiKey]":
         ids = ", ".join(key.id for key in found)
         raise CommandError(f"{len(found)} keys are named {name!r}; give the id of one: {ids}")
     return found
+
+
+def _cells(key: "ApiKey") -> list[str | None]:
+    scopes = None if key.scopes is None else ", ".join(key.scopes)
+    rate = None if key.rate_per_s is None else f"{key.rate_per_s:g}"
+    return [key.id, key.service, key.name, key.role, scopes, rate, key.created_at, key.revoked_at]
 
 
 def _public(key: "ApiKey") -> dict[str, object]:

@@ -5,15 +5,14 @@ import os
 import shlex
 import sys
 import threading
-import time
-from collections.abc import Callable
 
-from llactr_client import Client, ClientError, Health, Retry
+from llactr_client import Client, ClientError, Retry
 
 from llactr_core.errors import LlactrError
 from services.cli.console import CommandError, result
 from services.cli.dataset_choice import DatasetChoice
 from services.cli.display import Display
+from services.cli.first_model import await_services, ensure_model
 from services.cli.main_job import MainJob
 from services.cli.place import HOST, Place
 from services.cli.stopping import StopRequest
@@ -123,26 +122,9 @@ class _Opening(threading.Thread):
 
     def _open(self, client: Client) -> None:
         self._say("starting the services ...")
-        self._until(lambda: client.health("llm"), "the LLM service")
-        self._until(lambda: client.health("ctr"), "the CTR service")
+        await_services(client, START_S)
         self.healthy = True
-        choice = self._choice
-        job = MainJob(client, choice, os.environ.get("LLM_MODEL") or None, self._display)
-        if job.champion() is None:
-            self._say(f"no model for {choice.path} yet: training one ({_schema_origin(choice)})")
-            self._until(lambda: client.ready("llm"), "the language model")
-            started = time.monotonic()
-            job.run()
-            self._say(f"trained in {time.monotonic() - started:.0f} s")
-        self._until(lambda: client.ready("ctr"), "the champion")
-        self._summarise(client, job)
-
-    def _until(self, ask: Callable[[], Health], what: str) -> None:
-        deadline = time.monotonic() + START_S
-        while not (answer := ask()).ok:
-            if time.monotonic() > deadline:
-                raise CommandError(f"{what} is not ready after {START_S:.0f} s: {answer.detail}")
-            time.sleep(0.1)
+        self._summarise(client, ensure_model(client, self._choice, self._display, self._say, START_S))
 
     def _summarise(self, client: Client, job: MainJob) -> None:
         row = self._choice.first_test_row()
@@ -170,9 +152,3 @@ def _announce_end(display: Display, opening: _Opening) -> None:
     opening.leave()
     display.close()
     display.say("ending the services ...")
-
-
-def _schema_origin(choice: DatasetChoice) -> str:
-    if choice.schema_file is not None:
-        return f"schema: {choice.schema_file}"
-    return "schema inferred; `llactr schema infer` shows the reasons and writes it for editing"

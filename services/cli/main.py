@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import typer
 
 from llactr_core.errors import LlactrError
-from services.cli import data, evaluate, fields, jobs, keys, models, schema, score, train, up
+from services.cli import data, evaluate, fields, first_model, jobs, keys, models, schema, score, train, up
 from services.cli.console import complain
 
 EXPECTED_ERROR = 2
@@ -19,6 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("up")(up.up)
+app.command("first-model")(first_model.first_model)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("score")(score.score)

@@ -12,6 +12,7 @@ from services.cli.options import Options, Wait, dataset_for_service, parse_optio
 from services.cli.place import services
 
 app = typer.Typer(help="Models: versions, training at the service, promotion, roll-back.", no_args_is_help=True)
+Force = Annotated[bool, typer.Option("--force", help="Also against the gate's refusal; needs an admin's key.")]
 ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")]
 
 
@@ -48,7 +49,7 @@ def promote(
     model: ModelName,
     version: Annotated[str, typer.Argument(help="The version.")],
     alias: Annotated[str, typer.Option(help="The alias to move.")] = "champion",
-    force: Annotated[bool, typer.Option("--force", help="Also against a gate's refusal.")] = False,
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Point an alias at a version; this is also how to roll back."""
@@ -67,7 +68,13 @@ def train(
     backbone: Annotated[str | None, typer.Option(help="By default deepfm.")] = None,
     enhancer: Annotated[str | None, typer.Option(help="llactr or none.")] = None,
     table_version: Annotated[str | None, typer.Option(help="A version or alias of the field table.")] = None,
-    promote: Annotated[bool, typer.Option("--promote", help="Make the new version champion.")] = False,
+    warm_start: Annotated[
+        str | None, typer.Option(help="A version or alias whose weights the training begins with.")
+    ] = None,
+    promote: Annotated[
+        bool, typer.Option("--promote", help="Make the new version champion if the gate lets it.")
+    ] = False,
+    force: Force = False,
     options: Options = None,
     wait: Wait = True,
     as_json: AsJson = False,
@@ -85,8 +92,10 @@ def train(
             backbone=backbone,
             enhancer=enhancer,
             table_version=table_version,
+            warm_start=warm_start,
             options=parse_options(options),
             promote=promote,
+            force=force or None,
         )
         started(client, job, wait=wait, as_json=as_json)
 
@@ -94,16 +103,24 @@ def train(
 @app.command()
 def refresh(
     model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help="By default the one that scores.")] = None,
+    mode: Annotated[str | None, typer.Option(help="retrain (the default) or re-enhance.")] = None,
+    table_version: Annotated[
+        str | None, typer.Option(help="Tune nothing: take this version of the field table.")
+    ] = None,
     dataset: Annotated[str | None, typer.Option(help="A path or a URL; by default the champion's.")] = None,
+    force: Force = False,
     ssft: Options = None,
     wait: Wait = True,
     as_json: AsJson = False,
 ) -> None:
-    """The whole chain: a new field table, a new version trained on it, promotion."""
+    """The whole chain: a new field table, a new version trained on it, the gate, promotion."""
     with services() as client:
         job = client.refresh(
             model,
+            mode=mode,
+            table_version=table_version,
             dataset=None if dataset is None else dataset_for_service(dataset),
             ssft=parse_options(ssft),
+            force=force or None,
         )
         started(client, job, wait=wait, as_json=as_json)

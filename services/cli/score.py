@@ -14,6 +14,7 @@ def score(
     out: Annotated[Path, typer.Option(help="The result: CSV, JSONL or Parquet, by its suffix.")],
     column: Annotated[str, typer.Option(help="The column of the result.")] = "score",
     only_scores: Annotated[bool, typer.Option("--only-scores", help="Leave out the columns of the input.")] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="Uncalibrated scores.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Score every row of a file. Rows keep their order and their columns; the score is added as the last column."""
@@ -32,7 +33,7 @@ def score(
     count = 0
     with open_writer(out) as writer:
         for batch in rows.batches():
-            scores = pa.array(scorer.score(batch), pa.float64())
+            scores = pa.array(scorer.score(batch, raw=raw), pa.float64())
             kept = pa.RecordBatch.from_arrays([], names=[]) if only_scores else batch
             writer.write(pa.RecordBatch.from_arrays([*kept.columns, scores], names=[*kept.schema.names, column]))
             count += batch.num_rows

@@ -25,6 +25,7 @@ def train(
     table: Annotated[Path | None, typer.Option(help="A field table (.safetensors); without it one is made.")] = None,
     language_model: Annotated[str | None, typer.Option(help="What makes the field table.")] = None,
     options: Options = None,
+    warm_start: Annotated[Path | None, typer.Option(help="A bundle to go on from, of the same fields.")] = None,
     read_test: Annotated[bool, typer.Option("--read-test", help="Measure the test split too.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -41,11 +42,22 @@ def train(
         if train_options.enhancer != "none":
             fields = _table(table, splits, read_schema, language_model, work, display)
         progress = display.progress(f"{backbone} + {enhancer}")
-        bundle = train_bundle(splits, read_schema, fields, train_options, out, work, progress, read_test=read_test)
+        bundle = train_bundle(
+            splits,
+            read_schema,
+            fields,
+            train_options,
+            out,
+            work,
+            progress,
+            read_test=read_test,
+            start_from=warm_start,
+        )
     _remove(work)
-    for part in ("valid", "test"):
-        if part in bundle.metrics:
-            say(part + ": " + ", ".join(f"{name} {value:.4f}" for name, value in bundle.metrics[part].items()))
+    for part in ("valid", "held_out", "test"):
+        numbers = {n: v for n, v in bundle.metrics.get(part, {}).items() if isinstance(v, float)}
+        if numbers:
+            say(part + ": " + ", ".join(f"{name} {value:.4f}" for name, value in numbers.items()))
     say(f"bundle {out}, version {bundle.version}")
     result({"bundle": str(out), "version": bundle.version, "metrics": bundle.metrics}, as_json)
 

@@ -6,14 +6,37 @@ from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, FastAPI
 from pydantic import BaseModel, ConfigDict
+from starlette.middleware import Middleware
 
 from llactr_core.errors import UnavailableError
+from services.ctr.formats.oip_errors import ProtocolErrors
+from services.ctr.lookup.config import LookupFile
+from services.ctr.lookup.lookup import Lookup
+from services.ctr.promotion.child import ChildJudge
+from services.ctr.promotion.promotion import Promotion
+from services.ctr.quality.live import LiveGauges
+from services.ctr.quality.outcomes import Outcomes
+from services.ctr.quality.quality import Quality
 from services.ctr.registry.store import Registry
 from services.ctr.routes.admin import admin_router
+from services.ctr.routes.aliases import alias_router
+from services.ctr.routes.explain import explain_router
 from services.ctr.routes.models import models_router
+from services.ctr.routes.oip import oip_router
+from services.ctr.routes.outcomes import outcome_router
+from services.ctr.routes.quality import quality_router
+from services.ctr.routes.schedules import schedule_router
 from services.ctr.routes.score import ModelName, score_router
+from services.ctr.routes.traffic import traffic_router
+from services.ctr.routes.versions import version_router
+from services.ctr.schedule.store import ScheduleStore
+from services.ctr.serving.admission import Admission
+from services.ctr.serving.gate import AdmissionGate
+from services.ctr.serving.pipeline import ScoringPipeline
 from services.ctr.serving.pool import ModelPool
 from services.ctr.settings import CtrSettings
+from services.ctr.traffic.comparison import Comparisons
+from services.ctr.traffic.traffic import Traffic
 from services.shared.access.audit import AuditLog, AuditTrail
 from services.shared.access.audit_routes import audit_router
 from services.shared.access.auth import Guard
@@ -24,6 +47,7 @@ from services.shared.http.serving import guarded, serve
 from services.shared.jobs.job import Job, State
 from services.shared.jobs.routes import job_router
 from services.shared.jobs.store import JobStore
+from services.shared.settings import MEBIBYTE
 from services.shared.storage.storage import Storage, migrate
 from services.shared.telemetry.metric_routes import metric_router
 
@@ -65,15 +89,28 @@ def build_app(settings: CtrSettings) -> FastAPI:
         OptionError: it would listen beyond loopback without any key.
     """
     storage = Storage(settings.storage_url)
+    storage.await_answer(settings.storage_wait_s)
     migrate(storage, "services.ctr")
     guard, audit = Guard(storage, settings), AuditLog(storage, settings.audit_days)
     guard.ensure_key()
     registry = Registry(storage, settings.bundles)
     pool = ModelPool(
-        registry, default_model=settings.default_model, max_loaded=settings.max_loaded, poll_s=settings.poll_s
+        registry, default_model=settings.default_model, budget=settings.memory_mb * MEBIBYTE, poll_s=settings.poll_s
     )
+    promotion = Promotion(registry, settings, ChildJudge(settings.gate_timeout_s), pool.load)
     jobs = ServedJobs(storage, settings.max_queued, pool)
-    parts: list[Part] = [pool]
+    admission = Admission(settings)
+    lookup = Lookup(LookupFile.read(settings.lookups)) if settings.lookups else None
+    traffic = Traffic(storage, registry, pool, settings)
+    pipeline = ScoringPipeline(pool, settings, guard, routing=traffic, filling=lookup, watching=(traffic,))
+    parts: list[Part] = [
+        pool,
+        traffic,
+        LiveGauges(storage, settings),
+        admission,
+        pipeline,
+        *([lookup] if lookup else []),
+    ]
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -84,12 +121,21 @@ def build_app(settings: CtrSettings) -> FastAPI:
         finally:
             for part in reversed(parts):
                 await asyncio.to_thread(part.close)
+            guard.close()
             storage.close()
 
     routers = [
-        score_router(pool, settings, guard),
+        score_router(pipeline, settings, guard),
+        explain_router(pipeline, settings, guard),
+        oip_router(pipeline, pool, registry, settings, guard),
         models_router(registry, guard),
+        alias_router(registry, promotion, pool, guard),
+        version_router(registry, settings, guard),
         admin_router(registry, pool, jobs, settings, guard),
+        traffic_router(traffic, Comparisons(storage), registry, guard),
+        outcome_router(Outcomes(storage), guard),
+        quality_router(Quality(storage, registry.bundle_path, settings.quality_rows), registry, guard),
+        schedule_router(ScheduleStore(storage), registry, settings, guard),
         job_router(jobs, guard),
         key_router(guard),
         audit_router(audit, guard),
@@ -97,7 +143,9 @@ def build_app(settings: CtrSettings) -> FastAPI:
         _ready_router(pool),
     ]
     app = create_app("LLaCTR CTR service", settings, routers, lifespan, DESCRIPTION)
+    app.user_middleware.append(Middleware(AdmissionGate, admission=admission))  # within those that count and log
     app.add_middleware(AuditTrail, log=audit)
+    app.add_middleware(ProtocolErrors)
     return app
 
 
@@ -107,10 +155,10 @@ def _ready_router(pool: ModelPool) -> APIRouter:
     @router.get("/readyz", summary="Whether a champion is loaded and verified")
     def readyz() -> Ready:
         """200 as soon as a champion can score."""
-        loaded = sorted(pool.champions().values(), key=lambda model: model.name)
-        if not loaded:
+        serving = sorted(pool.champions().items())
+        if not serving:
             raise UnavailableError("no champion is loaded yet; train a model (`make run`), admin calls work already")
-        return Ready(status="ready", models=[ModelName(name=m.name, version=m.version) for m in loaded])
+        return Ready(status="ready", models=[ModelName(name=name, version=version) for name, version in serving])
 
     return router
 

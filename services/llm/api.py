@@ -48,6 +48,7 @@ def build_app(settings: LlmSettings) -> FastAPI:
         OptionError: the service would listen beyond loopback without any key.
     """
     storage = Storage(settings.storage_url)
+    storage.await_answer(settings.storage_wait_s)
     migrate(storage, "services.llm")
     guard, audit = Guard(storage, settings), AuditLog(storage, settings.audit_days)
     guard.ensure_key()
@@ -68,6 +69,7 @@ def build_app(settings: LlmSettings) -> FastAPI:
         vectors.close()
         engine.close()
         cache.close()
+        guard.close()
         storage.close()
 
     routers = [

@@ -25,6 +25,7 @@ def main() -> None:
     configure_logging(settings.log_level, "llm-worker")
     stay_offline()
     storage = Storage(settings.storage_url)
+    storage.await_answer(settings.storage_wait_s)
     migrate(storage, "services.llm")
     tables = TableStore(storage, settings, Cache(settings.redis_url.get_secret_value() if settings.redis_url else None))
     retention = Retention(tables, settings)

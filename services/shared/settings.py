@@ -1,15 +1,19 @@
 """What every service can be told from outside: one settings class, every setting with a description."""
 
+import os
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AliasChoices, BeforeValidator, Field, SecretStr
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from llactr_core.errors import OptionError
 from services.shared.datasets import DataRoot, data_root
 
 MEBIBYTE = 1024 * 1024
+# A folder with one file per setting, named as its variable in lower case; the variables themselves win.
+SECRETS_DIR = os.environ.get("LLACTR_SECRETS_DIR") or None
 
 
 def _working_folder() -> list[DataRoot]:
@@ -19,7 +23,9 @@ def _working_folder() -> list[DataRoot]:
 class ServiceSettings(BaseSettings):
     """Settings that both services share; each service subclasses it with its own name, prefix and port."""
 
-    model_config = SettingsConfigDict(extra="ignore", frozen=True, populate_by_name=True)
+    model_config = SettingsConfigDict(
+        extra="ignore", frozen=True, populate_by_name=True, env_ignore_empty=True, secrets_dir=SECRETS_DIR
+    )
 
     service: ClassVar[str] = "service"
 
@@ -33,6 +39,9 @@ class ServiceSettings(BaseSettings):
     database_url: SecretStr | None = Field(
         default=None,
         description="SQLAlchemy URL of the database; without it, an SQLite file <home>/<service>.db.",
+    )
+    storage_wait_s: float = Field(
+        default=60.0, ge=0, description="Seconds that a process which starts waits for its database to answer."
     )
     redis_url: SecretStr | None = Field(
         default=None,
@@ -49,6 +58,12 @@ class ServiceSettings(BaseSettings):
         ge=0,
         le=60,
         description="Seconds that a looked-up key is remembered: so long one that another process revokes may work on.",
+    )
+    default_rate_per_s: float | None = Field(
+        default=None, ge=0.001, le=1e6, description="The most calls a second of each key that has no rate of its own."
+    )
+    anonymous_rate_per_s: float | None = Field(
+        default=None, ge=0.001, le=1e6, description="The most calls a second without a key, of each address."
     )
     audit_days: int = Field(default=400, ge=1, le=36_500, description="Days that entries of the audit are kept.")
     data_roots: list[Annotated[DataRoot, BeforeValidator(data_root)]] = Field(
@@ -67,6 +82,14 @@ class ServiceSettings(BaseSettings):
     lease_s: float = Field(
         default=10.0, gt=0, description="Seconds after which a job whose worker went silent is taken over by another."
     )
+    workers: int = Field(default=1, ge=1, le=64, description="Processes of the API, all on one port.")
+    drain_s: float = Field(
+        default=5.0,
+        ge=0,
+        le=600,
+        description="The most seconds that an API process which has to end sends its callers away, before it closes "
+        "their connections.",
+    )
     poll_s: float = Field(default=0.2, gt=0, le=60, description="Seconds between two looks at the database.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="The lowest level that is logged."
@@ -83,6 +106,14 @@ class ServiceSettings(BaseSettings):
     worker_metrics_host: str = Field(
         default="127.0.0.1", description="The address for that; no key is asked for there, so keep it private."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_secrets_dir(cls, given: Any) -> Any:
+        # Without this, a folder that is not there yet would mean other settings, such as another database.
+        if SECRETS_DIR is not None and not Path(SECRETS_DIR).is_dir():
+            raise OptionError(f"LLACTR_SECRETS_DIR is {SECRETS_DIR}, which is no folder; make it, or leave it unset")
+        return given
 
     @property
     def storage_url(self) -> str:

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 from shop import SHOP, shop_rows
 
 from llactr_core.bundle import Bundle, file_digest
+from llactr_core.calibration import Calibrator
 from llactr_core.errors import BundleError, RowError
 from llactr_core.scorer import RowReport, Scorer
 
@@ -82,7 +84,7 @@ def test_a_changed_file_is_refused(copy: Path) -> None:
     ("change", "said"),
     [
         ({"format": "other"}, "not that of a LLaCTR bundle"),
-        ({"format_version": 2}, "format version 2"),
+        ({"format_version": 3}, "format version 3"),
         ({"options": {}}, "was changed after it was written"),
         ({"files": None}, "lists no files"),
     ],
@@ -97,7 +99,7 @@ def test_a_changed_manifest_is_refused(copy: Path, change: dict[str, object], sa
 def _signed(path: Path, change: dict[str, object]) -> None:
     """The manifest changed, and its digests made to fit: what a foreign writer could have written."""
     manifest = {**json.loads((path / "manifest.json").read_text()), **change}
-    files = {name: file_digest(path / name) for name in manifest["files"]}
+    files = {name: file_digest(path / name) for name in manifest["files"] if (path / name).exists()}
     manifest = {k: v for k, v in (manifest | {"files": files}).items() if v is not None}
     covered = {k: v for k, v in manifest.items() if k not in ("version", "metrics")}
     version = hashlib.sha256(json.dumps(covered, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
@@ -126,6 +128,9 @@ def test_a_manifest_without_its_parts_is_refused(copy: Path, change: dict[str, o
         ("golden.json", b'{"rows": [1], "scores": [0.5]}'),
         ("golden.json", b'{"rows": [{}], "scores": ["half"]}'),
         ("graph.onnx", b"junk"),
+        ("calibration.json", b"[]"),
+        ("calibration.json", b"{half"),
+        ("calibration.json", b'{"method": "platt", "coefficients": [-1, 0], "knots": []}'),
     ],
 )
 def test_a_foreign_file_is_refused(copy: Path, name: str, content: bytes) -> None:
@@ -143,12 +148,35 @@ def test_a_foreign_directory_is_refused(tmp_path: Path) -> None:
         Scorer.load(tmp_path)
 
 
-def test_golden_rows_that_score_differently_are_refused(shop_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("llactr_core.scorer.ROWS_AT_ONCE", 4)
-    Scorer.load(shop_bundle.path)
-    monkeypatch.setattr(Scorer, "_look_up", lambda self, ids, weights: self._table[ids[:, :4]] * 0)
+@pytest.mark.parametrize("name", ["weights.safetensors", "calibration.json"])
+def test_golden_rows_that_score_differently_are_refused(name: str, copy: Path) -> None:
+    if name == "calibration.json":
+        (copy / name).write_text(json.dumps(Calibrator("platt", (1.0, 0.01)).as_json()))
+    else:
+        save_file({n: np.asarray(w * 1.1) for n, w in load_file(copy / name).items()}, copy / name)
+    _signed(copy, {})
     with pytest.raises(BundleError, match="golden rows"):
-        Scorer.load(shop_bundle.path)
+        Scorer.load(copy)
+
+
+def test_more_rows_than_one_run_of_the_graph_takes(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = shop_rows(50, 3)
+    whole = scorer.score(rows)
+    monkeypatch.setattr("llactr_core.scorer.ROWS_AT_ONCE", 4)
+    np.testing.assert_allclose(scorer.score(rows), whole, atol=1e-6)
+
+
+def test_a_bundle_of_format_1_scores_by_the_plain_sigmoid(copy: Path) -> None:
+    scorer = Scorer.load(copy)
+    golden = json.loads((copy / "golden.json").read_text())
+    raw = scorer.score(golden["rows"], raw=True)
+    (copy / "golden.json").write_text(json.dumps(golden | {"scores": raw.tolist()}))
+    for name in ("calibration.json", "reference.json", "gate.parquet", "explain.onnx"):
+        (copy / name).unlink(missing_ok=True)
+    _signed(copy, {"format_version": 1})
+    old = Scorer.load(copy)
+    np.testing.assert_array_equal(old.score(golden["rows"]), raw)
+    np.testing.assert_array_equal(old.score(golden["rows"], raw=True), raw)
 
 
 def test_scoring_imports_neither_torch_nor_transformers() -> None:

@@ -213,8 +213,10 @@ class AsyncClient:
         enhancer: str | None = None,
         field_schema: str | None = None,
         table_version: str | None = None,
+        warm_start: str | None = None,
         options: Mapping[str, object] | None = None,
         promote: bool | None = None,
+        force: bool | None = None,
         read_test: bool | None = None,
         idempotency_key: str | None = None,
     ) -> Job:
@@ -227,8 +229,10 @@ class AsyncClient:
             "enhancer": enhancer,
             "field_schema": field_schema,
             "table_version": table_version,
+            "warm_start": warm_start,
             "options": options,
             "promote": promote,
+            "force": force,
             "read_test": read_test,
         }
         return await self.send(ctr_calls.train(model, recipe, idempotency_key))
@@ -241,14 +245,26 @@ class AsyncClient:
         self,
         model: str | None = None,
         *,
+        mode: str | None = None,
+        table_version: str | None = None,
         dataset: str | None = None,
         llm: str | None = None,
         ssft: Mapping[str, object] | None = None,
         options: Mapping[str, object] | None = None,
+        force: bool | None = None,
         idempotency_key: str | None = None,
     ) -> Job:
         """Start the whole chain: a new field table, a new version trained on it, promotion."""
-        request = {"model": model, "dataset": dataset, "llm": llm, "ssft": ssft, "options": options}
+        request = {
+            "model": model,
+            "mode": mode,
+            "table_version": table_version,
+            "dataset": dataset,
+            "llm": llm,
+            "ssft": ssft,
+            "options": options,
+            "force": force,
+        }
         return await self.send(ctr_calls.refresh(request, idempotency_key))
 
     # -- keys, for admins -----------------------------------------------------------------------------------------
@@ -261,13 +277,16 @@ class AsyncClient:
         service: Service,
         scopes: Collection[str] | None = None,
         key: str | None = None,
+        rate_per_s: float | None = None,
     ) -> ApiKey:
         """Let a service accept a key: the given one (to use one key at both services), or one that is made here.
 
         The service is told the key's digest only; the answer's `key` is the one place where the key itself stands.
-        `scopes` are the schemas (LLM) or models (CTR) that it shall be limited to.
+        `scopes` are the schemas (LLM) or models (CTR) that it shall be limited to, `rate_per_s` the
+        most calls a second.
         """
-        return await self.send(key_calls.register_key(service, key or key_calls.fresh_key(), name, role, scopes))
+        call = key_calls.register_key(service, key or key_calls.fresh_key(), name, role, scopes, rate_per_s)
+        return await self.send(call)
 
     async def keys(self, service: Service) -> tuple[ApiKey, ...]:
         """The keys of a service, oldest first, the revoked ones too."""

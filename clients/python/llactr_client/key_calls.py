@@ -16,13 +16,16 @@ def fresh_key() -> str:
     return f"llactr_{secrets.token_urlsafe(32)}"
 
 
-def register_key(service: Service, key: str, name: str, role: Role, scopes: Collection[str] | None) -> Call[ApiKey]:
+def register_key(
+    service: Service, key: str, name: str, role: Role, scopes: Collection[str] | None, rate_per_s: float | None
+) -> Call[ApiKey]:
     """POST /v1/admin/keys with the key's digest: the key itself is not sent, and sending twice registers it once."""
     body = {
         "name": name,
         "role": role,
         "digest": hashlib.sha256(key.encode()).hexdigest(),
         "scopes": None if scopes is None else sorted(scopes),
+        "rate_per_s": rate_per_s,
     }
 
     def parse(reply: Reply) -> ApiKey:
@@ -76,6 +79,7 @@ def _key(service: Service, content: Content, key: str | None = None) -> ApiKey:
         name=parsing.text(content, "name"),
         role=parsing.text(content, "role"),
         scopes=None if content.get("scopes") is None else parsing.texts(content, "scopes"),
+        rate_per_s=parsing.number(content, "rate_per_s"),
         created_at=parsing.text(content, "created_at"),
         revoked_at=parsing.text(content, "revoked_at") or None,
         key=key,

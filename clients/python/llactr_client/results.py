@@ -158,7 +158,8 @@ class ModelVersion:
 
 @dataclass(frozen=True)
 class ApiKey:
-    """An API key of one service. `scopes` are the schemas (LLM) or models (CTR) that it is limited to, None is all.
+    """An API key of one service. `scopes` are the schemas (LLM) or models (CTR) that it is limited to, None is all;
+    `rate_per_s` is the most calls a second, None the service's own limit for keys.
 
     `key` is the key itself, right after it was made; the services keep only its digest.
     """
@@ -170,6 +171,7 @@ class ApiKey:
     scopes: tuple[str, ...] | None
     created_at: str
     revoked_at: str | None = None
+    rate_per_s: float | None = None
     key: str | None = field(default=None, repr=False)
 
 

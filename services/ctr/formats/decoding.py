@@ -9,14 +9,19 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 
 from llactr_core.errors import InputError, LlactrError, MalformedError, RowError, TooLargeError, UnsupportedMediaError
+from services.ctr.formats.arrow import check_rows, read_table
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
 ARROW = "application/vnd.apache.arrow.stream"
 MEDIA_TYPES = (JSON, NDJSON, ARROW)
+INFLATED_BYTES = 64 * 2**20
+VALUES_PER_ROW = 200
+FEWEST_VALUES = 1_000_000  # so many may be in any JSON body
 
 Scalar: TypeAlias = bool | int | float | str | None
 Value: TypeAlias = Scalar | list[Scalar]
@@ -38,26 +43,36 @@ class Batch:
     routing_key: str | None = None
 
 
+_BETWEEN = np.frombuffer(b",\n[{", np.uint8)  # what stands before or behind a value
 _BODY = msgspec.json.Decoder(_Body)
 _ROW = msgspec.json.Decoder(dict[str, Value])
 _ANY = msgspec.json.Decoder()
 
 
-def decode(body: bytes, content_type: str | None, max_rows: int) -> Batch:
+def decode(body: bytes, content_type: str | None, max_rows: int, max_bytes: int = INFLATED_BYTES) -> Batch:
     """Decode the body of a scoring request. A missing Content-Type is taken as JSON.
+
+    Args:
+        body: the bytes.
+        content_type: the header.
+        max_rows: the most rows.
+        max_bytes: the most bytes that a compressed Arrow stream may inflate to.
 
     Raises:
         UnsupportedMediaError: the Content-Type is none of `MEDIA_TYPES`, or its charset is not UTF-8.
         MalformedError: the body cannot be parsed.
         InputError: it can, but is not what the endpoint reads; `RowError` where a row or a field is to blame.
-        TooLargeError: more than `max_rows` rows.
+        TooLargeError: more than `max_rows` rows, or more values or bytes than so many rows can need.
     """
     media = _media_type(content_type)
+    if media != ARROW:
+        check_values(body, max_rows)
     if media == JSON:
         return _decode_json(body, max_rows)
     if media == NDJSON:
         return _decode_ndjson(body, max_rows)
-    return _decode_arrow(body, max_rows)
+    table = read_table(body, max_rows, max_bytes)
+    return Batch(table, table.num_rows)
 
 
 def _media_type(content_type: str | None) -> str:
@@ -83,11 +98,11 @@ def _decode_json(body: bytes, max_rows: int) -> Batch:
     if (content.rows is None) == (content.columns is None):
         raise InputError('the body needs exactly one of "rows" and "columns": {"rows": [{field: value}]}')
     if content.rows is not None:
-        _check_limit(len(content.rows), max_rows)
+        check_rows(len(content.rows), max_rows)
         return Batch(content.rows, len(content.rows), content.routing_key)
     columns = content.columns or {}
     rows = _common_length(columns)
-    _check_limit(rows, max_rows)
+    check_rows(rows, max_rows)
     return Batch(columns, rows, content.routing_key)
 
 
@@ -96,49 +111,20 @@ def _decode_ndjson(body: bytes, max_rows: int) -> Batch:
         rows = _ROW.decode_lines(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _explain_lines(body, str(error), max_rows) from error
-    _check_limit(len(rows), max_rows)
+    check_rows(len(rows), max_rows)
     return Batch(rows, len(rows))
 
 
-def _decode_arrow(body: bytes, max_rows: int) -> Batch:
-    try:
-        table = _read_arrow(body, max_rows)
-        names = table.column_names  # decoded only now; they may be no UTF-8
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise _malformed("an Arrow IPC stream", error) from error
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise InputError(f"column names must be unique; given more than once: {', '.join(twice)}")
-    for field in table.schema:
-        _check_arrow_type(field)
-    return Batch(table, table.num_rows)
-
-
-def _read_arrow(body: bytes, max_rows: int) -> pa.Table:
-    batches, rows = [], 0
-    with pa.ipc.open_stream(pa.py_buffer(body)) as reader:
-        for batch in reader:
-            rows += batch.num_rows
-            _check_limit(rows, max_rows)
-            batch.validate(full=True)  # offsets from outside may point anywhere
-            batches.append(batch)
-        return pa.Table.from_batches(batches, schema=reader.schema)
-
-
-def _check_arrow_type(field: pa.Field) -> None:
-    kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        kind = kind.value_type
-    if pa.types.is_nested(kind):
-        raise RowError(
-            f"column {field.name!r} has the nested type {field.type}; send scalars or lists of scalars",
-            field=field.name,
+def check_values(body: bytes, max_rows: int) -> None:
+    """Count what a body of JSON may hold before it becomes objects, each of which takes far more memory than it."""
+    most = max(FEWEST_VALUES, max_rows * VALUES_PER_ROW)
+    if len(body) <= most:
+        return
+    values = int(np.count_nonzero(np.isin(np.frombuffer(body, np.uint8), _BETWEEN)))
+    if values > most:
+        raise TooLargeError(
+            f"the body has some {values:,} values; the limit for {max_rows:,} rows is {most:,}: send several requests"
         )
-
-
-def _check_limit(rows: int, max_rows: int) -> None:
-    if rows > max_rows:
-        raise TooLargeError(f"the request has {rows:,} rows or more; the limit is {max_rows:,}: send several requests")
 
 
 def _malformed(what: str, error: Exception) -> MalformedError:

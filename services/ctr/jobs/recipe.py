@@ -1,21 +1,19 @@
 """What a version is made from, and the making: data and table -> bundle -> registered version, each step once."""
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from llactr_core import __version__
 from llactr_core.bundle import Bundle
 from llactr_core.data.splits import Splits
-from llactr_core.errors import BundleError
 from llactr_core.schema import Schema
-from llactr_core.scorer import Scorer
 from llactr_core.semantics.table import FieldTable
 from llactr_core.training.options import TrainOptions
 from llactr_core.training.pipeline import train_bundle
 from services.ctr.jobs.llm import FieldSemantics
 from services.ctr.jobs.span import Span
 from services.ctr.jobs.state import StateFile
+from services.ctr.registry.bundles import publish
 from services.ctr.registry.records import Lineage, ModelVersion
 from services.ctr.registry.store import Registry
 from services.shared.jobs.worker import JobContext
@@ -37,6 +35,7 @@ class Recipe:
     options: TrainOptions
     read_test: bool = False
     parent: str | None = None
+    start_from: str | None = None
 
 
 def pull_table(semantics: FieldSemantics, context: JobContext, schema: str, version: str) -> FieldTable:
@@ -58,36 +57,29 @@ def make_version(
     """
     out = context.directory / BUNDLE
     if state.state.bundle_version is None:
-        bundle = Bundle.open(out) if out.exists() else _train(recipe, table, context, span)
+        bundle = Bundle.open(out) if out.exists() else _train(recipe, table, context, registry, span)
         state.set(bundle_version=bundle.version)
     version = state.state.bundle_version or ""
     span.stage("publishing the bundle", 0.99)
     if out.exists():
-        _publish(out, registry.bundle_path(version))
+        publish(out, registry.bundle_path(version))
     bundle = Bundle.open(registry.bundle_path(version))
     lineage = _lineage(recipe, table, context.job.id)
     return registry.register(recipe.model, version, lineage, bundle.metrics)
 
 
-def _train(recipe: Recipe, table: FieldTable | None, context: JobContext, span: Span) -> Bundle:
-    out, checkpoints = context.directory / BUNDLE, context.directory / CHECKPOINTS
+def _train(recipe: Recipe, table: FieldTable | None, context: JobContext, registry: Registry, span: Span) -> Bundle:
     return train_bundle(
-        recipe.splits, recipe.schema, table, recipe.options, out, checkpoints, span, read_test=recipe.read_test
+        recipe.splits,
+        recipe.schema,
+        table,
+        recipe.options,
+        context.directory / BUNDLE,
+        context.directory / CHECKPOINTS,
+        span,
+        read_test=recipe.read_test,
+        start_from=None if recipe.start_from is None else registry.bundle_path(recipe.start_from),
     )
-
-
-def _publish(out: Path, target: Path) -> None:
-    """Move the new bundle to its place. An equal one that is there stays, unless it was damaged."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if target.exists():
-        try:
-            Scorer.load(target)
-        except BundleError:
-            shutil.rmtree(target)
-        else:
-            shutil.rmtree(out)
-            return
-    out.rename(target)
 
 
 def _lineage(recipe: Recipe, table: FieldTable | None, job: str) -> Lineage:
@@ -106,4 +98,5 @@ def _lineage(recipe: Recipe, table: FieldTable | None, job: str) -> Lineage:
         code_version=__version__,
         job=job,
         parent=recipe.parent,
+        start_from=recipe.start_from,
     )

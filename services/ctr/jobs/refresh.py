@@ -1,4 +1,4 @@
-"""The job "refresh": a new field table -> the champion's recipe trained on it -> registered -> promoted."""
+"""The job "refresh": a new field table -> the champion's recipe trained on it -> registered -> gate -> promoted."""
 
 from dataclasses import replace
 from typing import Any
@@ -8,12 +8,13 @@ from llactr_core.errors import JobCancelled, NotFoundError, PermissionDenied
 from llactr_core.schema import Schema
 from llactr_core.semantics.options import SsftOptions
 from llactr_core.semantics.sampling import draw_samples
-from llactr_core.training.options import TrainOptions
 from services.ctr.jobs.llm import FieldSemantics, TuningRequest, field_semantics
 from services.ctr.jobs.recipe import Recipe, make_version, pull_table
 from services.ctr.jobs.span import Span
 from services.ctr.jobs.state import StateFile
+from services.ctr.jobs.verdict import settle
 from services.ctr.payloads import RefreshRequest
+from services.ctr.promotion.promotion import Promotion
 from services.ctr.registry.records import ModelVersion
 from services.ctr.registry.store import CHAMPION, Registry, require_semantics
 from services.ctr.settings import CtrSettings
@@ -21,14 +22,19 @@ from services.shared.datasets import resolve_dataset
 from services.shared.jobs.store import JobStore
 from services.shared.jobs.worker import JobContext
 
-TUNED = 0.6  # the share of the bar at which the new field table is there
+# The share of the bar at which the new field table is there, where one is tuned and where it exists.
+TUNED = 0.6
+UNTUNED = 0.02
 
 
-def refresh(context: JobContext, registry: Registry, store: JobStore, settings: CtrSettings) -> dict[str, Any]:
-    """Do the job; payload {"model": name, "request": RefreshRequest}.
+def refresh(
+    context: JobContext, registry: Registry, promotion: Promotion, store: JobStore, settings: CtrSettings
+) -> dict[str, Any]:
+    """Do the job; payload {"model": name, "request": RefreshRequest, "by": name of the key or schedule}.
 
     Returns:
-        {"model", "old": {"version", "table_version"}, "new": {...}, "metrics", "gate", "promoted"}.
+        {"model", "mode", "old": {"version", "table_version"}, "new": {...}, "metrics", "gate", "promoted", "reason"}.
+        A version that the gate refused is a result too: promoted is false, and reason and gate say why.
 
     Raises:
         ConflictError: the champion was trained without field semantics.
@@ -39,25 +45,33 @@ def refresh(context: JobContext, registry: Registry, store: JobStore, settings: 
     request = RefreshRequest.model_validate(context.payload["request"])
     state = StateFile(context.directory)
     span = Span(context.report)
-    span.stage("opening the dataset", TUNED if state.state.table_version else 0.0)
+    tuned = TUNED if request.table_version is None else UNTUNED
+    span.stage("opening the dataset", tuned if state.state.table_version else 0.0)
     if state.state.parent is None:
         state.set(parent=registry.get(model, CHAMPION).version)
     old = registry.get(model, state.state.parent or CHAMPION)
     require_semantics(model, old)
     recipe = _recipe(model, request, old, settings)
     with field_semantics(settings) as semantics:
-        version = _Tuning(context, store, semantics, state, recipe, request, old).run(span.part(0.01, TUNED))
+        version = request.table_version
+        if version is None:
+            version = _Tuning(context, store, semantics, state, recipe, request, old).run(span.part(0.01, tuned))
+        span.stage("pulling the field table", tuned)
         table = pull_table(semantics, context, recipe.field_schema or recipe.schema.name, version)
-    new = make_version(recipe, table, context, registry, state, span.part(TUNED, 1.0))
+    state.set(table_version=table.version)
+    new = make_version(recipe, table, context, registry, state, span.part(tuned, 0.99))
     context.check()
-    registry.set_alias(model, CHAMPION, new.version)
+    span.stage("judging the version", 0.99)
+    verdict = settle(promotion, registry, context.job, model, new.version, promote=True, force=request.force)
     return {
         "model": model,
+        "mode": request.mode,
         "old": _named(old),
         "new": _named(new),
         "metrics": new.metrics,
-        "gate": None,
-        "promoted": True,
+        "gate": verdict.gate,
+        "promoted": verdict.promoted,
+        "reason": verdict.reason,
     }
 
 
@@ -148,8 +162,9 @@ def _recipe(model: str, request: RefreshRequest, old: ModelVersion, settings: Ct
         splits=open_dataset(path, schema.label),
         schema=schema,
         field_schema=lineage.field_schema or schema.name,
-        options=TrainOptions.parse({**lineage.options, **request.options}),
+        options=request.options_over(lineage.options),
         parent=old.version,
+        start_from=old.version if request.mode == "re-enhance" else None,
     )
 
 

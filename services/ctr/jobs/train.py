@@ -1,68 +1,87 @@
-"""The job "train": dataset (+ field table) -> bundle -> registered version -> champion if the model has none."""
+"""The job "train": dataset (+ field table) -> bundle -> registered version -> champion or challenger."""
 
 from typing import Any
 
 from llactr_core.data.infer import infer_schema
 from llactr_core.data.splits import open_dataset
+from llactr_core.schema import Schema
 from llactr_core.semantics.table import FieldTable
-from llactr_core.training.options import TrainOptions
 from services.ctr.jobs.llm import field_semantics
 from services.ctr.jobs.recipe import Recipe, make_version, pull_table
 from services.ctr.jobs.span import Span
 from services.ctr.jobs.state import StateFile
+from services.ctr.jobs.verdict import settle
 from services.ctr.payloads import TrainRequest
-from services.ctr.registry.store import CHAMPION, Registry
+from services.ctr.promotion.promotion import Promotion
+from services.ctr.registry.records import ModelVersion
+from services.ctr.registry.store import Registry
 from services.ctr.settings import CtrSettings
 from services.shared.datasets import resolve_dataset
 from services.shared.jobs.worker import JobContext
 
 
-def train(context: JobContext, registry: Registry, settings: CtrSettings) -> dict[str, Any]:
-    """Do the job; payload {"model": name, "request": TrainRequest}.
+def train(context: JobContext, registry: Registry, promotion: Promotion, settings: CtrSettings) -> dict[str, Any]:
+    """Do the job; payload {"model": name, "request": TrainRequest, "by": name of the key}.
 
     Returns:
-        {"model", "version", "table_version", "promoted", "aliases", "metrics"}.
+        {"model", "version", "table_version", "promoted", "reason", "gate", "aliases", "metrics"}. A version that the
+        gate refused is a result too: promoted is false, and reason and gate say why.
 
     Raises:
         UnavailableError: the LLM service does not answer; the job waits and is tried again.
-        LlactrError: data, schema, options or field table do not fit.
+        LlactrError: data, schema, options, field table or the version to start from do not fit.
     """
     model = str(context.payload["model"])
     request = TrainRequest.model_validate(context.payload["request"])
+    state = StateFile(context.directory)
     span = Span(context.report)
     span.stage("opening the dataset")
-    recipe = _recipe(model, request, settings)
+    recipe = _recipe(model, request, _start(model, request, registry, state), settings)
     table = _table(recipe, request, context, settings, span)
-    made = make_version(recipe, table, context, registry, StateFile(context.directory), span.part(0.02, 1.0))
-    promoted = request.promote or CHAMPION not in registry.aliases().get(model, {})
-    if promoted:
-        registry.set_alias(model, CHAMPION, made.version)
-    made = registry.get(model, made.version)
+    made = make_version(recipe, table, context, registry, state, span.part(0.02, 0.99))
+    context.check()
+    span.stage("judging the version", 0.99)
+    verdict = settle(
+        promotion, registry, context.job, model, made.version, promote=request.promote, force=request.force
+    )
     return {
         "model": model,
         "version": made.version,
         "table_version": made.lineage.table_version,
-        "promoted": CHAMPION in made.aliases,
-        "aliases": made.aliases,
+        "promoted": verdict.promoted,
+        "reason": verdict.reason,
+        "gate": verdict.gate,
+        "aliases": registry.get(model, made.version).aliases,
         "metrics": made.metrics,
     }
 
 
-def _recipe(model: str, request: TrainRequest, settings: CtrSettings) -> Recipe:
+def _start(model: str, request: TrainRequest, registry: Registry, state: StateFile) -> ModelVersion | None:
+    """The version to start from. An alias is looked up once, so that every attempt starts from the same one."""
+    if request.warm_start is None:
+        return None
+    start = registry.get(model, state.state.start_from or request.warm_start)
+    if state.state.start_from is None:
+        state.set(start_from=start.version)
+    return start
+
+
+def _recipe(model: str, request: TrainRequest, start: ModelVersion | None, settings: CtrSettings) -> Recipe:
     path = resolve_dataset(request.dataset, settings.data_roots)
-    schema = request.schema_given()
+    before = None if start is None else start.lineage
+    schema = request.schema_over(None if before is None else Schema.parse(before.data_schema))
     splits = open_dataset(path, schema.label if schema else request.label)
     if schema is None:
         schema = infer_schema(splits.train, request.label or "", model).schema
-    options = TrainOptions.parse({**request.options, "backbone": request.backbone, "enhancer": request.enhancer})
     return Recipe(
         model=model,
         dataset=str(path),
         splits=splits,
         schema=schema,
-        field_schema=request.field_schema or schema.name,
-        options=options,
+        field_schema=request.field_schema or (before.field_schema if before else None) or schema.name,
+        options=request.options_over(None if before is None else before.options),
         read_test=request.read_test,
+        start_from=None if start is None else start.version,
     )
 
 

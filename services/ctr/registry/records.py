@@ -23,6 +23,7 @@ class Lineage(BaseModel):
     code_version: str
     job: str | None = None
     parent: str | None = Setting(default=None, description="The version that a refresh started from.")
+    start_from: str | None = Setting(default=None, description="The version whose weights the training began with.")
 
 
 class ModelVersion(BaseModel):
@@ -45,3 +46,20 @@ class ModelSummary(BaseModel):
     name: str
     aliases: dict[str, str]
     versions: list[str]
+
+
+class Move(BaseModel):
+    """One decision about an alias."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    number: int = Setting(description="Grows with time; give the last one as `before` to see older decisions.")
+    alias: str
+    version: str = Setting(description="Where the alias was to point.")
+    previous: str | None = Setting(description="Where it pointed before.")
+    outcome: str = Setting(description="moved, refused, rolled-back or removed.")
+    reason: str
+    gate: dict[str, Any] | None = Setting(description="The gate's numbers, where it was asked.")
+    by: str | None = Setting(description="The name of the key or schedule behind it.")
+    job: str | None = Setting(description="The job behind it.")
+    at: str = Setting(description="ISO 8601, UTC.")

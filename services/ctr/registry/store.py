@@ -4,7 +4,6 @@ A version is the content hash of its bundle; the bundle lies under `<bundles>/<v
 version twice is the same as once, so a job that was killed after registering may simply register again.
 """
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,18 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from llactr_core.errors import ConflictError, NotFoundError
-from services.ctr.registry.records import Lineage, ModelSummary, ModelVersion
+from services.ctr.registry import moves
+from services.ctr.registry.moves import Outcome, Why
+from services.ctr.registry.records import Lineage, ModelSummary, ModelVersion, Move
 from services.ctr.registry.tables import AliasRow, ModelRow, VersionRow
 from services.shared.jobs.job import iso
+from services.shared.storage.clock import time_of
 from services.shared.storage.storage import Storage
 
 CHAMPION = "champion"
 PREVIOUS = "previous"
+ANYWHERE = "*"
+SET = Why()
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"
 
 
@@ -28,12 +32,12 @@ class Registry:
     """Reads and writes the registry. Every method is one transaction."""
 
     def __init__(self, storage: Storage, bundles: Path) -> None:
-        self._storage = storage
-        self._bundles = bundles
+        self.storage = storage
+        self.bundles = bundles
 
     def bundle_path(self, version: str) -> Path:
         """The directory of a version's bundle."""
-        return self._bundles / version
+        return self.bundles / version
 
     def register(self, model: str, version: str, lineage: Lineage, metrics: Mapping[str, Any]) -> ModelVersion:
         """Add a version to a model, which is made when it is new. An equal version that exists is left as it is."""
@@ -45,15 +49,15 @@ class Registry:
         return self.get(model, version)
 
     def _insert(self, model: str, version: str, lineage: Lineage, metrics: Mapping[str, Any]) -> None:
-        with self._storage.session() as session:
+        with self.storage.session() as session:
             if session.get(ModelRow, model, with_for_update=True) is None:
-                session.add(ModelRow(name=model, created_at=time.time()))
+                session.add(ModelRow(name=model, created_at=time_of(session)))
                 session.flush()
             if _version_row(session, model, version) is None:
                 row = VersionRow(
                     model=model,
                     version=version,
-                    created_at=time.time(),
+                    created_at=time_of(session),
                     lineage=lineage.model_dump(mode="json"),
                     metrics=dict(metrics),
                 )
@@ -61,7 +65,7 @@ class Registry:
 
     def models(self) -> list[ModelSummary]:
         """All models by name."""
-        with self._storage.reading() as session:
+        with self.storage.reading() as session:
             names = list(session.scalars(select(ModelRow.name).order_by(ModelRow.name)))
             aliases = _aliases(session)
             versions: dict[str, list[str]] = {name: [] for name in names}
@@ -76,8 +80,8 @@ class Registry:
         Raises:
             NotFoundError: no such model.
         """
-        with self._storage.reading() as session:
-            _require_model(session, model)
+        with self.storage.reading() as session:
+            require_model(session, model)
             aliases = _aliases(session).get(model, {})
             rows = session.scalars(
                 select(VersionRow).where(VersionRow.model == model).order_by(VersionRow.number.desc())
@@ -90,8 +94,8 @@ class Registry:
         Raises:
             NotFoundError: no such model, version or alias.
         """
-        with self._storage.reading() as session:
-            _require_model(session, model)
+        with self.storage.reading() as session:
+            require_model(session, model)
             aliases = _aliases(session).get(model, {})
             row = _version_row(session, model, version)
             if row is None and version in aliases:
@@ -105,25 +109,93 @@ class Registry:
 
     def aliases(self) -> dict[str, dict[str, str]]:
         """Model -> alias -> version, of every model that has an alias."""
-        with self._storage.reading() as session:
+        with self.storage.reading() as session:
             return _aliases(session)
 
-    def set_alias(self, model: str, alias: str, version: str) -> str | None:
+    def set_alias(
+        self, model: str, alias: str, version: str, why: Why = SET, *, if_at: str | None = ANYWHERE
+    ) -> str | None:
         """Point an alias at a version, atomically, and return the version that it pointed at before.
 
-        Where `champion` really moves, the version before stays reachable as `previous`.
+        Where `champion` really moves, the version before stays reachable as `previous`. What is decided is written
+        down with it; a decision not to move (`Outcome.REFUSED`) is only written down.
+
+        Args:
+            model: its name.
+            alias: any name.
+            version: where it shall point.
+            why: the decision.
+            if_at: where it must point until now (None: nowhere), because the decision rests on that.
 
         Raises:
             NotFoundError: no such model or version.
+            ConflictError: the alias points elsewhere than `if_at`.
         """
-        with self._storage.session() as session:
-            _require_model(session, model, lock=True)
+        with self.storage.session() as session:
+            require_model(session, model, lock=True)
             if _version_row(session, model, version) is None:
                 raise NotFoundError(f"model {model!r} has no version {version!r}; see GET /v1/models/{model}/versions")
-            before = _point(session, model, alias, version)
-            if alias == CHAMPION and before is not None and before != version:
-                _point(session, model, PREVIOUS, before)
+            row = session.get(AliasRow, (model, alias))
+            before = None if row is None else row.version
+            if if_at not in (ANYWHERE, before):
+                raise ConflictError(f"{alias!r} of {model!r} has moved to {before} in the meantime; look at it again")
+            if why.outcome in moves.MOVES:
+                _point(session, model, alias, version)
+                if alias == CHAMPION and before is not None and before != version:
+                    _point(session, model, PREVIOUS, before)
+            moves.note(session, model, alias, version, before, why)
             return before
+
+    def remove_alias(self, model: str, alias: str, by: str | None) -> str:
+        """Forget an alias; the version that it pointed at.
+
+        Raises:
+            NotFoundError: no such model or alias.
+            ConflictError: the alias is kept by the service itself.
+        """
+        if alias in (CHAMPION, PREVIOUS):
+            raise ConflictError(f"{alias!r} cannot be removed: the service keeps it; move it instead")
+        with self.storage.session() as session:
+            require_model(session, model, lock=True)
+            row = session.get(AliasRow, (model, alias))
+            if row is None:
+                raise NotFoundError(f"model {model!r} has no alias {alias!r}; see GET /v1/models/{model}/versions")
+            session.delete(row)
+            moves.note(
+                session, model, alias, row.version, row.version, Why("the alias was removed", Outcome.REMOVED, by=by)
+            )
+            return row.version
+
+    def history(self, model: str, limit: int, before: int | None = None) -> list[Move]:
+        """The decisions about a model's aliases, the newest first; those older than the number `before`.
+
+        Raises:
+            NotFoundError: no such model.
+        """
+        with self.storage.reading() as session:
+            require_model(session, model)
+            return moves.decisions(session, model, limit, before)
+
+    def decision_of(self, job: str, alias: str) -> Move | None:
+        """The last decision about an alias that a job came to."""
+        with self.storage.reading() as session:
+            return moves.decision_of(session, job, alias)
+
+    def judged(self, model: str, version: str, champion: str) -> list[dict[str, Any]]:
+        """What the gate found about a version against a champion, the newest first."""
+        with self.storage.reading() as session:
+            return moves.judged(session, model, CHAMPION, version, champion)
+
+    def champions(self, model: str) -> list[str]:
+        """Every version that was champion, the last one first."""
+        with self.storage.reading() as session:
+            return moves.pointed_at(session, model, CHAMPION)
+
+    def trail(self, model: str) -> list[str]:
+        """The champions one after the other, the present one last, roll backs undone."""
+        with self.storage.reading() as session:
+            require_model(session, model)
+            return moves.trail(session, model, CHAMPION)
 
 
 def require_semantics(model: str, champion: ModelVersion) -> None:
@@ -139,19 +211,21 @@ def require_semantics(model: str, champion: ModelVersion) -> None:
         )
 
 
-def _point(session: Session, model: str, alias: str, version: str) -> str | None:
+def _point(session: Session, model: str, alias: str, version: str) -> None:
     row = session.get(AliasRow, (model, alias))
     if row is None:
-        session.add(AliasRow(model=model, alias=alias, version=version, updated_at=time.time()))
-        return None
-    before = row.version
-    if before != version:
+        session.add(AliasRow(model=model, alias=alias, version=version, updated_at=time_of(session)))
+    elif row.version != version:
         row.version = version
-        row.updated_at = time.time()
-    return before
+        row.updated_at = time_of(session)
 
 
-def _require_model(session: Session, model: str, *, lock: bool = False) -> None:
+def require_model(session: Session, model: str, *, lock: bool = False) -> None:
+    """Let a model pass that exists; with `lock`, be the only one who changes its aliases until the transaction ends.
+
+    Raises:
+        NotFoundError: no such model.
+    """
     # The lock orders alias moves of one model on PostgreSQL; SQLite has one writer at a time anyway.
     if session.get(ModelRow, model, with_for_update=lock or None) is None:
         known = ", ".join(session.scalars(select(ModelRow.name).order_by(ModelRow.name).limit(10))) or "none"

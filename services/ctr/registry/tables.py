@@ -51,7 +51,10 @@ class AliasRow(Base):
 
 
 class MoveRow(Base):
-    """One decision about an alias: it moved, or (`moved` 0) the gate refused to move it. Written once."""
+    """One decision about an alias. Written once.
+
+    `outcome` is "moved", "refused" (by the gate), "rolled-back" (moved to the champion before) or "removed".
+    """
 
     __tablename__ = "ctr_moves"
     __table_args__ = (Index("ix_ctr_moves_model_alias", "model", "alias", "number"),)
@@ -61,7 +64,7 @@ class MoveRow(Base):
     alias: Mapped[str] = mapped_column(String(100))
     version: Mapped[str] = mapped_column(String(128))
     previous: Mapped[str | None] = mapped_column(String(128))
-    moved: Mapped[int] = mapped_column(Integer)
+    outcome: Mapped[str] = mapped_column(String(16))
     reason: Mapped[str] = mapped_column(Text)
     gate: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     by: Mapped[str | None] = mapped_column(String(100))

@@ -2,10 +2,10 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic import BaseModel, ConfigDict
 
-from services.ctr.registry.records import ModelSummary, ModelVersion
+from services.ctr.registry.records import ModelSummary, ModelVersion, Move
 from services.ctr.registry.store import Registry
 from services.shared.access.auth import Guard, Role, caller_of
 from services.shared.http.problems import documented
@@ -43,6 +43,14 @@ class VersionsResponse(BaseModel):
     versions: list[ModelVersion]
 
 
+class HistoryResponse(BaseModel):
+    """Decisions about a model's aliases, the newest first."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    decisions: list[Move]
+
+
 def models_router(registry: Registry, guard: Guard) -> APIRouter:
     """The reading side of the registry."""
     router = APIRouter(tags=["models"])
@@ -73,5 +81,21 @@ def models_router(registry: Registry, guard: Guard) -> APIRouter:
     def version(model: ModelPath, version: Annotated[str, Path(description="A version or an alias.")]) -> ModelVersion:
         """One version, by its name or by an alias that points at it."""
         return registry.get(model, version)
+
+    @router.get(
+        "/v1/models/{model}/history",
+        summary="List the decisions about a model's aliases",
+        dependencies=[own],
+        responses=documented(401, 403, 404),
+    )
+    def history(
+        model: ModelPath,
+        limit: Annotated[int, Query(ge=1, le=1000, description="How many at most.")] = 50,
+        before: Annotated[
+            int | None, Query(ge=1, description="Only those with smaller numbers: the next page.", examples=[120])
+        ] = None,
+    ) -> HistoryResponse:
+        """Promotions, refusals with the gate's numbers, roll backs and removals, the newest first."""
+        return HistoryResponse(decisions=registry.history(model, limit, before))
 
     return router

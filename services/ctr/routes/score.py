@@ -1,25 +1,26 @@
 """POST /v1/score: feature rows in, probabilities out."""
 
 import asyncio
+from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Annotated, Any
 
-import msgspec
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
 from fastapi import APIRouter, Depends, Query, Request, Response
-from pydantic import BaseModel, ConfigDict
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic import Field as Setting
 
-from llactr_core.errors import RowError
-from services.ctr.formats.decoding import ARROW, JSON, NDJSON, Batch, decode
-from services.ctr.serving.pool import Loaded, ModelPool
+from services.ctr.formats.answers import Answer, accepted, encode
+from services.ctr.formats.decoding import ARROW, JSON, NDJSON, decode
+from services.ctr.serving.gate import TIMEOUT_PARAMETER
+from services.ctr.serving.pipeline import Answered, Asked, ScoringPipeline
 from services.ctr.settings import CtrSettings
 from services.shared.access.auth import Guard, Role
 from services.shared.http.problems import documented
+from services.shared.http.route import Gate
 
-INLINE_BYTES = 32 * 1024  # larger bodies are parsed in a thread, so that the event loop stays free
-_ENCODER = msgspec.json.Encoder()
+INLINE_ANSWERS = 2_000  # answers of more rows are written in a thread
 
 
 class ModelName(BaseModel):
@@ -31,14 +32,15 @@ class ModelName(BaseModel):
     version: str
 
 
-class RowDetail(BaseModel):
-    """What one row lacked, held that the model has never seen, and held beyond the schema."""
+class RowReport(BaseModel):
+    """What one row lacked, held that the model has never seen, held beyond the schema, and named in vain."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    missing: list[str]
-    unseen: list[str]
-    extra: list[str]
+    missing: list[str] = Setting(description="Columns of the schema without a value.")
+    unseen: list[str] = Setting(description="Columns with a value that training did not know.")
+    extra: list[str] = Setting(description="Columns that the schema does not have; they are ignored.")
+    absent: list[str] = Setting(description="Entities that the online store does not have, such as user_id=17.")
 
 
 class ScoreResponse(BaseModel):
@@ -56,10 +58,40 @@ class ScoreResponse(BaseModel):
         },
     )
 
-    scores: list[float] = Setting(description="Probabilities, 0..1.")
-    model: ModelName
-    request_id: str
-    details: list[RowDetail] | None = Setting(default=None, description="With ?details=true, one per row.")
+    scores: list[float] = Setting(description="Probabilities from 1e-6 to 1 - 1e-6, calibrated; with ?raw=true as is.")
+    model: ModelName = Setting(description="The version that scored all rows.")
+    request_id: str = Setting(description="Names the request when its outcomes are reported.")
+    arm: str | None = Setting(default=None, description="The alias that an experiment chose; only then.")
+    details: list[RowReport] | None = Setting(default=None, description="With ?details=true, one per row.")
+
+
+class ScoreQuery(BaseModel):
+    """The query of the call."""
+
+    model_config = ConfigDict(frozen=True)
+
+    model: str | None = Setting(
+        default=None,
+        max_length=500,
+        description="NAME, NAME:VERSION or NAME@ALIAS; by default the default model's champion.",
+        examples=["bank-marketing"],
+    )
+    details: bool = Setting(
+        default=False, description="Report missing, unseen and extra fields and absent entities of each row."
+    )
+    raw: bool = Setting(default=False, description="Probabilities as the model gives them, without calibration.")
+    routing_key: str | None = Setting(
+        default=None,
+        max_length=1000,
+        description="Whose request this is: an experiment gives the same key the same arm. By default the body's, then "
+        "the first row's value of the schema's group column or first field.",
+    )
+    row_id: str | None = Setting(
+        default=None,
+        max_length=200,
+        description="The column that holds your own names of the rows, for outcomes; by default row_id, where the "
+        "schema has no such column. Texts of up to 200 characters or whole numbers.",
+    )
 
 
 _VALUE = {
@@ -76,7 +108,7 @@ _VALUE = {
         },
     ],
 }
-_ROUTING_KEY = {"type": "string", "description": "Says which row belongs to whom, for experiments."}
+_ROUTING_KEY = {"type": "string", "description": "Whose request this is, for experiments; ?routing_key goes first."}
 _ROWS_SCHEMA = {
     "type": "object",
     "required": ["rows"],
@@ -96,7 +128,38 @@ _COLUMNS_SCHEMA = {
     },
 }
 _ROW = {"age": 41, "job": "technician", "marital": "married", "housing": "yes"}
+_NAMES = {
+    name: {"description": text, "schema": {"type": "string"}}
+    for name, text in {
+        "X-Model": "The model that scored.",
+        "X-Model-Version": "Its version.",
+        "X-Request-Id": "Names the request.",
+        "X-Arm": "The alias that an experiment chose; only then.",
+    }.items()
+}
+_LINES = '{"score":0.0731}\n{"score":0.4128}\n'
+ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Scores in the form that Accept asks for; JSON by default.",
+        "headers": _NAMES,
+        "content": {
+            NDJSON: {
+                "schema": {"type": "string", "description": "One object a line: score, and with details its report."},
+                "example": _LINES,
+            },
+            ARROW: {
+                "schema": {
+                    "type": "string",
+                    "format": "binary",
+                    "description": "An Arrow IPC stream: column score (float64), with details lists of text missing, "
+                    "unseen, extra, absent; the schema's metadata holds model, version, request_id and arm.",
+                }
+            },
+        },
+    }
+}
 OPENAPI: dict[str, Any] = {
+    "parameters": [TIMEOUT_PARAMETER],
     "requestBody": {
         "required": True,
         "content": {
@@ -113,69 +176,70 @@ OPENAPI: dict[str, Any] = {
             },
             ARROW: {"schema": {"type": "string", "format": "binary", "description": "An Arrow IPC stream."}},
         },
-    }
+    },
 }
 
 
-def score_router(pool: ModelPool, settings: CtrSettings, guard: Guard) -> APIRouter:
-    """The scoring endpoint on the models of `pool`."""
-    router = APIRouter(tags=["scoring"])
+class DirectRoute(APIRoute):
+    """A route that asks its gates and reads its query itself: solving dependencies costs more than scoring a row."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """What FastAPI calls with each request."""
+        asked: list[object] = [given.dependency for given in self.dependencies]
+        gates = [one for one in asked if isinstance(one, Gate)]
+        endpoint: Callable[[Request, ScoreQuery], Coroutine[Any, Any, Response]] = self.endpoint
+        plain = ScoreQuery()
+
+        async def handle(request: Request) -> Response:
+            for gate in gates:
+                await gate.check(request)
+            return await endpoint(request, _query(request) if request.scope["query_string"] else plain)
+
+        return handle
+
+
+def score_router(pipeline: ScoringPipeline, settings: CtrSettings, guard: Guard) -> APIRouter:
+    """The scoring endpoint."""
+    router = APIRouter(tags=["scoring"], route_class=DirectRoute)
+    limits = (settings.max_rows, settings.max_body_bytes)
 
     @router.post(
         "/v1/score",
         response_model=ScoreResponse,
         dependencies=[Depends(guard.require(Role.READER))],
-        responses=documented(400, 401, 403, 404, 409, 413, 415, 422),
+        responses=ANSWERS | documented(400, 401, 403, 404, 406, 409, 413, 415, 422, 503, 504),
         openapi_extra=OPENAPI,
         summary="Score feature rows",
     )
-    async def score(
-        request: Request,
-        model: Annotated[
-            str | None, Query(description="NAME, NAME:VERSION or NAME@ALIAS; by default the default model's champion.")
-        ] = None,
-        details: Annotated[bool, Query(description="Report missing, unseen and extra fields of each row.")] = False,
-    ) -> Response:
+    async def score(request: Request, query: Annotated[ScoreQuery, Query()]) -> Response:
         """Click probabilities of rows, columns, NDJSON lines or an Arrow stream."""
+        media = accepted(request.headers.get("accept"))
         body = await request.body()
-        loaded = await _loaded(pool, model)
-        guard.allow(request, loaded.name)
-        read = (body, request.headers.get("content-type"), settings.max_rows)
-        batch = decode(*read) if len(body) <= INLINE_BYTES else await asyncio.to_thread(decode, *read)
-        if batch.rows <= settings.inline_rows:
-            answer = _answer(loaded, batch, details)
-        else:
-            answer = await asyncio.to_thread(_answer, loaded, batch, details)
-        answer["request_id"] = request.state.request_id
-        return Response(_ENCODER.encode(answer), media_type=JSON)
+        asked = Asked(
+            model=query.model,
+            decode=partial(decode, body, request.headers.get("content-type"), *limits),
+            size=len(body),
+            details=query.details,
+            raw=query.raw,
+            routing_key=query.routing_key,
+            row_id=query.row_id,
+        )
+        answer = _answer_of(await pipeline.score(request, asked))
+        small = len(answer.scores) <= INLINE_ANSWERS
+        content = encode(answer, media) if small else await asyncio.to_thread(encode, answer, media)
+        return Response(content, media_type=media, headers=answer.headers)
 
     return router
 
 
-async def _loaded(pool: ModelPool, reference: str | None) -> Loaded:
-    if reference is None or not (":" in reference or "@" in reference):
-        return pool.champion(reference)
-    return await asyncio.to_thread(pool.resolve, reference)
-
-
-def _answer(loaded: Loaded, batch: Batch, details: bool) -> dict[str, Any]:
-    model = {"name": loaded.name, "version": loaded.version}
-    if batch.rows == 0:
-        return {"scores": [], "model": model} | ({"details": []} if details else {})
+def _query(request: Request) -> ScoreQuery:
     try:
-        return {**_scored(loaded, batch, details), "model": model}
-    except pa.ArrowException as error:
-        raise RowError(f"a column of the request cannot be read: {error}; send text or numbers") from error
+        return ScoreQuery.model_validate(dict(request.query_params))
+    except ValidationError as error:
+        raise RequestValidationError([{**one, "loc": ("query", *one["loc"])} for one in error.errors()]) from error
 
 
-def _scored(loaded: Loaded, batch: Batch, details: bool) -> dict[str, Any]:
-    if not details:
-        return {"scores": _numbers(loaded.scorer.score(batch.features))}
-    scores, reports = loaded.scorer.score_detailed(batch.features)
-    listed = [{"missing": r.missing, "unseen": r.unseen, "extra": r.extra} for r in reports]
-    return {"scores": _numbers(scores), "details": listed}
-
-
-def _numbers(scores: npt.NDArray[np.float64]) -> list[float]:
-    numbers: list[float] = scores.tolist()
-    return numbers
+def _answer_of(answered: Answered) -> Answer:
+    scored = answered.scored
+    name, version = scored.loaded.name, scored.loaded.version
+    return Answer(name, version, scored.arm, scored.request_id, scored.scores, answered.details)

@@ -18,7 +18,8 @@ from services.ctr.serving.pool import Loaded
 @dataclass(frozen=True)
 class Scored:
     """One answered request. `scores` are the calibrated probabilities, float64 [B]; `arm` is the alias that an
-    experiment chose, None without one; `row_ids` are the caller's names of the rows, None where none were given.
+    experiment chose, None without one; `row_ids` are the caller's names of the rows, None where none were given; `size`
+    is the request's body in bytes.
     """
 
     request_id: str
@@ -27,6 +28,7 @@ class Scored:
     batch: Batch
     scores: npt.NDArray[np.float64]
     row_ids: Sequence[str | None] | None
+    size: int = 0
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from services.llm.engines.call import Call
 from services.llm.engines.engine import Embedded, Voice, pinned
 from services.llm.engines.line import Line
 from services.llm.engines.measure import measured
-from services.llm.lru import Lru
+from services.shared.lru import Lru
 
 if TYPE_CHECKING:
     from llactr_core.semantics.encoder import TextEncoder

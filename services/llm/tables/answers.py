@@ -1,12 +1,12 @@
 """Field tables as they are sent: written once per format, then answered from memory."""
 
-from services.llm.lru import Lru
 from services.llm.schema_store import SchemaStore
 from services.llm.tables.contents import TableContents
 from services.llm.tables.formats import WRITERS
 from services.llm.tables.pointer import Pointer
 from services.llm.tables.pointers import Pointers
 from services.llm.tables.table_info import no_table
+from services.shared.lru import Lru
 from services.shared.telemetry.metrics import TABLE_READS
 
 

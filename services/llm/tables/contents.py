@@ -6,8 +6,8 @@ from pathlib import Path
 
 from llactr_core.errors import ArtifactError
 from llactr_core.semantics.table import FieldTable
-from services.llm.lru import Lru
 from services.llm.settings import LlmSettings
+from services.shared.lru import Lru
 from services.shared.storage.artifacts import Artifacts, folder_digest
 from services.shared.storage.cache import Cache
 from services.shared.telemetry.metrics import TABLE_READS

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 
-from services.llm.lru import Lru
 from services.llm.vectors.vector import Vector
+from services.shared.lru import Lru
 
 ENTRY_BYTES = 400  # what Python needs for an entry besides the vector's own bytes
 

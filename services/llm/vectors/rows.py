@@ -5,11 +5,11 @@ from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
 
 from sqlalchemy import delete, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from services.llm.rows import EmbeddingRow
 from services.llm.vectors.vector import Vector
 from services.shared.storage.storage import Storage
+from services.shared.storage.upsert import insert_into
 
 DAY_S = 86400
 BATCH = 500  # keys in one statement
@@ -47,12 +47,10 @@ class VectorRows:
             {"key": key, "vector": vector.content, "tokens": vector.tokens, "used_at": at}
             for key, vector in sorted(vectors.items())  # in one order everywhere: two writers never wait in a circle
         ]
-        is_postgres = self._storage.engine.dialect.name == "postgresql"
-        insert = (postgresql.insert if is_postgres else sqlite.insert)(EmbeddingRow)
-        replaced = {name: insert.excluded[name] for name in ("vector", "tokens", "used_at")}
-        upsert = insert.on_conflict_do_update(index_elements=[EmbeddingRow.key], set_=replaced)
         with self._storage.session() as session:
-            session.execute(upsert, rows)
+            insert = insert_into(session, EmbeddingRow)
+            replaced = {name: insert.excluded[name] for name in ("vector", "tokens", "used_at")}
+            session.execute(insert.on_conflict_do_update(index_elements=["key"], set_=replaced), rows)
 
     def touch(self, keys: Collection[str]) -> None:
         """Mark these vectors as used."""

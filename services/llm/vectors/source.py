@@ -10,12 +10,12 @@ from llactr_core.errors import ArtifactError
 from llactr_core.semantics.template import default_template
 from llactr_core.semantics.weights import model_digest, model_label, read_config, resolve_model
 from services.llm.engines.engine import Voice
-from services.llm.lru import Lru
 from services.llm.tables.maker import check_maker
 from services.llm.tables.pointers import Pointers
 from services.llm.tables.store import TableStore
 from services.llm.tables.table_info import TableInfo
 from services.llm.vectors.vector import Reading
+from services.shared.lru import Lru
 
 LOOK_S = 1.0  # how long a model's files count as unchanged
 KNOWN_TABLES = 1000  # names of tables

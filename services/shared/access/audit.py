@@ -92,7 +92,7 @@ class AuditTrail:
 
     The entry is stored before the answer is sent. It is the outermost middleware: an unexpected error has its answer.
 
-    A caller cannot fill the storage with what it is refused: of the refusals (401, 403) of one key, and of all
+    A caller cannot fill the storage with what it is refused: of the refusals (401, 403, 429) of one key, and of all
     callers without a valid key together, 60 a minute are written, and the rest is counted in the service's log.
     Where an entry cannot be written, it goes to the log as an error; the call is answered as it would have been.
     """
@@ -128,7 +128,7 @@ class AuditTrail:
             return
         caller: Caller = state.get("caller") or ANYONE
         now = self._clock()
-        if status in (401, 403) and not self._refusals.admits(caller.key_id, now):
+        if status in (401, 403, 429) and not self._refusals.admits(caller.key_id, now):
             return
         entry = AuditEntry(
             id=f"{int(now * 1e9):016x}{secrets.token_hex(8)}",

@@ -8,11 +8,13 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from llactr_core.errors import AuthenticationError, OptionError, PermissionDenied, UnavailableError
 from services.shared.access.admin_key import ensure_admin_key
-from services.shared.access.caller import ANYONE, Caller, Role
+from services.shared.access.caller import ADMIN_FILE, ANYONE, Caller, Role
 from services.shared.access.keys import KeyStore
+from services.shared.access.rates import Limits, Rates, network_of
 from services.shared.http.patience import Patience
 from services.shared.http.route import Gate
 from services.shared.settings import ServiceSettings
+from services.shared.storage.cache import Cache
 from services.shared.storage.storage import Storage
 from services.shared.telemetry import metrics
 
@@ -33,6 +35,9 @@ class Guard:
         self.open_reads = settings.is_loopback and not settings.require_key_to_read
         self._settings = settings
         self._patience = Patience(PATIENCE_S, LOOK_UPS)
+        limits = Limits(settings.default_rate_per_s, settings.anonymous_rate_per_s)
+        redis_url = settings.redis_url.get_secret_value() if settings.redis_url else None
+        self._rates = Rates(limits, settings.workers, Cache(redis_url))
 
     def require(self, role: Role, scope: str | None = None) -> "RoleGate":
         """A FastAPI dependency that lets only keys of this role or a higher one pass.
@@ -55,6 +60,28 @@ class Guard:
             own = sorted(caller.scopes or ())
             listed = ", ".join(own[:LISTED]) + (" and others" if len(own) > LISTED else "")
             raise PermissionDenied(f"the key is limited to {listed}; this call is about {name!r}")
+
+    async def pace(self, request: Request, caller: Caller) -> None:
+        """Let a call in at the rate of its key, or of its address where it has none.
+
+        Raises:
+            RateError: it comes too soon.
+        """
+        limits = self._rates.limits
+        if caller is ADMIN_FILE:
+            return
+        if caller is ANYONE:
+            if limits.anonymous is not None:
+                address = network_of(request.client.host if request.client else None)
+                await self._rates.check(f"{self._settings.service}:address:{address}", limits.anonymous)
+            return
+        rate = caller.rate_per_s or limits.default
+        if rate is not None:
+            await self._rates.check(f"{self._settings.service}:{caller.key_id}", rate)
+
+    def close(self) -> None:
+        """End what the guard has opened."""
+        self._rates.close()
 
     async def caller(self, request: Request) -> Caller | None:
         """Whose key the call carries; None when it is unknown or revoked. Takes about a second at most.
@@ -135,6 +162,7 @@ class RoleGate(Gate):
         Raises:
             AuthenticationError: no key where one is needed, or one that is not known.
             PermissionDenied: the key's role is too low, or it is limited to others.
+            RateError: the key, or the address of a call without one, makes too many.
             UnavailableError: the storage does not answer, and the key was not known lately.
         """
         state = request.state
@@ -142,7 +170,7 @@ class RoleGate(Gate):
             return
         state.needs = self._role
         state.caller = await self._guard.caller(request)
-        self._guard.admit(state.caller, self._role)
+        await self._guard.pace(request, self._guard.admit(state.caller, self._role))
         if self._scope is not None:
             self._guard.allow(request, request.path_params[self._scope])
         state.passed = self

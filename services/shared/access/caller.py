@@ -19,12 +19,15 @@ class Role(IntEnum):
 
 @dataclass(frozen=True)
 class Caller:
-    """Whose call it is. `scopes` names the schemas (LLM) or models (CTR) that the key is limited to; None is all."""
+    """Whose call it is. `scopes` names the schemas (LLM) or models (CTR) that the key is limited to; None is all.
+    `rate_per_s` is the most calls a second, where the key has a rate of its own.
+    """
 
     key_id: str | None
     key_name: str | None
     role: Role
     scopes: frozenset[str] | None = None
+    rate_per_s: float | None = None
 
     def sees(self, name: str) -> bool:
         """Whether the schema or model of this name is among the caller's own."""

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.shared.access.auth import Guard, Role
-from services.shared.access.keys import MAX_NAME, ApiKey
+from services.shared.access.keys import MAX_NAME, MAX_RATE, MIN_RATE, ApiKey
 from services.shared.http.problems import documented
 from services.shared.http.route import CheckedRoute
 from services.shared.jobs.job import iso
@@ -16,13 +16,20 @@ class KeyBody(BaseModel):
     """A key to make, or (with its digest) one that the caller has made and keeps."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"name": "ci", "role": "trainer", "scopes": ["movies"]}]}
+        extra="forbid",
+        json_schema_extra={"examples": [{"name": "ci", "role": "trainer", "scopes": ["movies"], "rate_per_s": 50}]},
     )
 
     name: str = Field(min_length=1, max_length=MAX_NAME, description="Who will use it, and for what.")
     role: Literal["reader", "trainer", "admin"]
     scopes: list[str] | None = Field(
         default=None, description="The schemas (LLM) or models (CTR) that it is limited to; null is all."
+    )
+    rate_per_s: float | None = Field(
+        default=None,
+        ge=MIN_RATE,
+        le=MAX_RATE,
+        description="The most calls a second; null is the service's default for keys.",
     )
     digest: str | None = Field(
         default=None,
@@ -37,6 +44,7 @@ class KeyView(BaseModel):
     name: str
     role: str
     scopes: list[str] | None
+    rate_per_s: float | None = Field(description="The most calls a second; null is the service's default.")
     created_at: str
     revoked_at: str | None
 
@@ -67,9 +75,10 @@ def key_router(guard: Guard) -> APIRouter:
     def create(body: KeyBody) -> NewKey:
         role = Role[body.role.upper()]
         if body.digest is None:
-            entry, key = store.create(body.name, role, body.scopes)
+            entry, key = store.create(body.name, role, body.scopes, body.rate_per_s)
             return NewKey(key=key, **_view(entry).model_dump())
-        return NewKey(key=None, **_view(store.register(body.name, role, body.digest, body.scopes)).model_dump())
+        entry = store.register(body.name, role, body.digest, body.scopes, body.rate_per_s)
+        return NewKey(key=None, **_view(entry).model_dump())
 
     @router.get("", summary="The keys", responses=documented(401, 403))
     def all_keys() -> KeyList:
@@ -88,6 +97,7 @@ def _view(entry: ApiKey) -> KeyView:
         name=entry.name,
         role=entry.role.label,
         scopes=None if entry.scopes is None else list(entry.scopes),
+        rate_per_s=entry.rate_per_s,
         created_at=iso(entry.created_at) or "",
         revoked_at=iso(entry.revoked_at),
     )

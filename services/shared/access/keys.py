@@ -22,6 +22,7 @@ from services.shared.storage.storage import Base, Storage
 
 MAX_NAME = 100
 MAX_SCOPES = 1000
+MIN_RATE, MAX_RATE = 0.001, 1e6
 DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -48,6 +49,7 @@ class ApiKey:
     name: str
     role: Role
     scopes: tuple[str, ...] | None
+    rate_per_s: float | None
     created_at: float
     revoked_at: float | None
 
@@ -65,26 +67,42 @@ class KeyStore:
         self._cache = KeyCache(remember_s)
         self._admin = AdminKey(admin_key_file)
 
-    def create(self, name: str, role: Role, scopes: Collection[str] | None = None) -> tuple[ApiKey, str]:
+    def create(
+        self, name: str, role: Role, scopes: Collection[str] | None = None, rate_per_s: float | None = None
+    ) -> tuple[ApiKey, str]:
         """Make a key; the key itself (second) is shown this once.
 
         Raises:
-            OptionError: the name or the scopes are not allowed.
+            OptionError: the name, the scopes or the rate is not allowed.
         """
         key = f"llactr_{secrets.token_urlsafe(32)}"
-        return self.register(name, role, digest_of(key), scopes), key
+        return self.register(name, role, digest_of(key), scopes, rate_per_s), key
 
-    def register(self, name: str, role: Role, digest: str, scopes: Collection[str] | None = None) -> ApiKey:
+    def register(
+        self,
+        name: str,
+        role: Role,
+        digest: str,
+        scopes: Collection[str] | None = None,
+        rate_per_s: float | None = None,
+    ) -> ApiKey:
         """Accept a key that its maker keeps: only its SHA-256 (hex) is given. Giving the same again changes nothing.
 
         Raises:
-            OptionError: the name, the digest or the scopes are not allowed.
+            OptionError: the name, the digest, the scopes or the rate is not allowed.
             ConflictError: the key is registered otherwise, or was revoked.
         """
         _check(name, role, digest, scopes)
+        _check_rate(rate_per_s)
         wanted = None if scopes is None else sorted(set(scopes))
         row = KeyRow(
-            id=uuid.uuid4().hex, name=name, digest=digest, role=role.label, scopes=wanted, created_at=time.time()
+            id=uuid.uuid4().hex,
+            name=name,
+            digest=digest,
+            role=role.label,
+            scopes=wanted,
+            rate_per_s=rate_per_s,
+            created_at=time.time(),
         )
         try:
             with self.storage.session() as session:
@@ -97,8 +115,7 @@ class KeyStore:
     def _equal(self, wanted: KeyRow) -> ApiKey:
         with self.storage.reading() as session:
             row = session.scalar(select(KeyRow).where(KeyRow.digest == wanted.digest))
-            same = row is not None and (row.name, row.role, row.scopes) == (wanted.name, wanted.role, wanted.scopes)
-            if row is None or not same or row.revoked_at is not None:
+            if row is None or _terms(row) != _terms(wanted) or row.revoked_at is not None:
                 raise ConflictError("a key with this digest was registered otherwise or was revoked; make another key")
             return _key_of(row)
 
@@ -148,7 +165,7 @@ class KeyStore:
             if row is None or not hmac.compare_digest(row.digest, digest):
                 return None
             scopes = None if row.scopes is None else frozenset(row.scopes)
-            return Caller(row.id, row.name, Role[row.role.upper()], scopes)
+            return Caller(row.id, row.name, Role[row.role.upper()], scopes, row.rate_per_s)
 
     def any(self) -> bool:
         """Whether there is any key at all that would be accepted."""
@@ -181,6 +198,18 @@ def _check(name: str, role: Role, digest: str, scopes: Collection[str] | None) -
         )
 
 
+def _check_rate(rate_per_s: float | None) -> None:
+    if rate_per_s is not None and not MIN_RATE <= rate_per_s <= MAX_RATE:
+        raise OptionError(
+            f"the rate is {rate_per_s:g}; give {MIN_RATE:g} to {MAX_RATE:g} calls a second, or null for none of its own",
+            field="rate_per_s",
+        )
+
+
+def _terms(row: KeyRow) -> tuple[object, ...]:
+    return row.name, row.role, row.scopes, row.rate_per_s
+
+
 def _key_of(row: KeyRow) -> ApiKey:
     scopes = None if row.scopes is None else tuple(row.scopes)
-    return ApiKey(row.id, row.name, Role[row.role.upper()], scopes, row.created_at, row.revoked_at)
+    return ApiKey(row.id, row.name, Role[row.role.upper()], scopes, row.rate_per_s, row.created_at, row.revoked_at)

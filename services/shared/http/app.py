@@ -63,7 +63,7 @@ def create_app(
     install_problems(app)
     app.include_router(_health_router())
     for router in routers:
-        app.include_router(router, responses=documented(500, 503))
+        app.include_router(router, responses=documented(429, 500, 503))
     return app
 
 

@@ -53,6 +53,7 @@ class RequestLog:
             if out.status == 0:
                 problem = describe(503, "unavailable", "the service ends; send the call again")
                 await answer(problem, {"Retry-After": str(RETRY_AFTER_S[503])})(scope, receive, out.send)
+            raise
         except Exception:
             logger.exception("unexpected error")
             if out.status == 0:

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DataError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from llactr_core.errors import LlactrError
+from llactr_core.errors import GateError, LlactrError, RateError
 
 MEDIA_TYPE = "application/problem+json"
 CODES = {
@@ -56,6 +56,7 @@ class Problem(BaseModel):
     code: str = Field(description="Stable and documented; branch on it.")
     row: int | None = Field(default=None, description="The row of the request that is wrong, counted from 0.")
     field: str | None = Field(default=None, description="The field of the request that is wrong.")
+    gate: dict[str, Any] | None = Field(default=None, description="The numbers on which a promotion was refused.")
 
 
 def describe(status: int, code: str, detail: str, row: int | None = None, field: str | None = None) -> dict[str, Any]:
@@ -86,7 +87,8 @@ def title_of(status: int) -> str:
 
 def problem_of(error: LlactrError) -> dict[str, Any]:
     """The problem that an error of our tree is reported as."""
-    return describe(error.status, error.code, error.detail, error.row, error.field)
+    problem = describe(error.status, error.code, error.detail, error.row, error.field)
+    return problem | {"gate": error.gate} if isinstance(error, GateError) else problem
 
 
 def answer(content: dict[str, Any], headers: dict[str, str] | None = None) -> JSONResponse:
@@ -125,7 +127,8 @@ def _on_llactr_error(_request: Request, error: Exception) -> JSONResponse:
         logger.error("%s: %s", known.code, known.detail)
     headers = {"WWW-Authenticate": "Bearer"} if known.status == 401 else {}
     if known.status in RETRY_AFTER_S:
-        headers["Retry-After"] = str(RETRY_AFTER_S[known.status])
+        known_wait = known.retry_after_s if isinstance(known, RateError) else None
+        headers["Retry-After"] = str(known_wait or RETRY_AFTER_S[known.status])
     return answer(problem_of(known), headers)
 
 

@@ -8,16 +8,18 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import FrameType
 from typing import NoReturn
 
-import uvicorn
 from fastapi import FastAPI
 from prometheus_client import start_http_server
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from llactr_core.errors import LlactrError, OptionError
+from services.shared.http.draining import Drain, DrainingServer
+from services.shared.http.workers import DRAINING, READY, Place, Workers
 from services.shared.jobs.store import JobStore
 from services.shared.jobs.worker import Handler, run_worker
 from services.shared.settings import ServiceSettings
@@ -25,7 +27,6 @@ from services.shared.telemetry.logs import configure_logging
 from services.shared.telemetry.metrics import REGISTRY
 from services.shared.telemetry.traces import close_tracing, configure_tracing
 
-GRACE_S = 3
 BACKLOG = 2048
 NOT_STARTED = 3
 
@@ -55,18 +56,23 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def serve(build: Callable[[], FastAPI], settings: ServiceSettings) -> None:
-    """Serve the app until SIGINT or SIGTERM, and end the process; requests at work have 3 s to end."""
+    """Serve the app until SIGINT or SIGTERM, and end the process: callers are sent away, then what is at work has 3 s.
+
+    With several workers this process is their parent, and each of them comes here again.
+    """
     configure_logging(settings.log_level, f"{settings.service}-api")
+    place = Place.given()
+    if place is None and settings.workers > 1:
+        listener = bind(settings.host, settings.port)
+        _end(Workers(listener, settings.workers, settings.drain_s).run())
     configure_tracing(f"{settings.service}-api", settings.otlp_endpoint)
-    listener = bind(settings.host, settings.port)
-    app = build()
-    config = uvicorn.Config(
-        app, log_config=None, access_log=False, timeout_graceful_shutdown=GRACE_S, server_header=False, lifespan="on"
-    )
+    listener = bind(settings.host, settings.port) if place is None else place.listener
+    if place is not None:
+        place.follow()
+    server = _server(build(), settings, place)
     # uvicorn raises the signal again once it has shut down; then the process is done.
     signal.signal(signal.SIGTERM, _leave)
     signal.signal(signal.SIGINT, _leave)
-    server = uvicorn.Server(config)
     try:
         server.run(sockets=[listener])
     except SystemExit:
@@ -75,6 +81,19 @@ def serve(build: Callable[[], FastAPI], settings: ServiceSettings) -> None:
         logger.exception("the server failed")
         _end(1)
     _end(0 if server.started else NOT_STARTED)
+
+
+def _server(app: FastAPI, settings: ServiceSettings, place: Place | None) -> DrainingServer:
+    if place is None:
+        return DrainingServer(Drain(app), backlog=BACKLOG, drain_s=settings.drain_s)
+    return DrainingServer(
+        Drain(app),
+        backlog=1,  # so many are accepted at once; the first worker to wake up would take all that wait
+        drain_s=settings.drain_s,
+        is_whole=place.ends_all,
+        started_up=partial(place.say, READY),
+        draining=partial(place.say, DRAINING),
+    )
 
 
 def work(store: JobStore, handlers: Mapping[str, Handler], settings: ServiceSettings) -> None:

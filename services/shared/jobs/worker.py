@@ -1,6 +1,5 @@
 """The process that does the jobs: one at a time, its lease renewed while the work runs in a thread of its own."""
 
-import errno
 import logging
 import math
 import os
@@ -11,12 +10,14 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from llactr_core.errors import JobCancelled, LlactrError, UnavailableError
+from llactr_core.errors import JobCancelled, LlactrError, StorageFullError, UnavailableError
 from llactr_core.progress import Progress
 from services.shared.jobs.attempt_record import AttemptRecord
+from services.shared.jobs.full_disk import PAUSES_S, give_reserve, storage_full, take_reserve
 from services.shared.jobs.job import Job
 from services.shared.jobs.store import JobStore
 from services.shared.jobs.upkeep import Upkeep
@@ -28,7 +29,6 @@ LONGEST_WAIT_S = 30.0
 MAX_WAITS = 40
 STOP_GRACE_S = 3.0
 AWAY_S = 0.5
-DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 LOST = "the lease was lost to another worker"
 
@@ -52,7 +52,8 @@ class JobContext:
         self._ended: str | None = None
         self._lease_ends = math.inf
         self._wake = threading.Event()
-        self._last: tuple[float, str] = (0.0, "")
+        self._last_at = 0.0
+        self._last = Progress("", job.progress)
 
     def report(self, progress: Progress) -> None:
         """Write where the work stands, at most every 0.2 s unless the stage changes; not while the database is away.
@@ -62,9 +63,9 @@ class JobContext:
         """
         self.check()
         now = time.monotonic()
-        if now - self._last[0] < REPORT_EVERY_S and progress.stage == self._last[1]:
+        if now - self._last_at < REPORT_EVERY_S and progress.stage == self._last.stage:
             return
-        self._last = (now, progress.stage)
+        self._last_at, self._last = now, progress
         if self._record is not None:
             self._record.stage(progress.stage)
         with suppress(UnavailableError):
@@ -91,6 +92,15 @@ class JobContext:
         """
         self._wake.wait(seconds)
         self.check()
+
+    def wait(self, reason: str, seconds: float) -> None:
+        """Sleep, and let the job's stage say why.
+
+        Raises:
+            JobCancelled: the work should end.
+        """
+        self.report(replace(self._last, stage=f"waiting: {reason}", eta_s=None))
+        self.sleep(seconds)
 
     def end(self, reason: str) -> None:
         """Let the next report, check or sleep raise; the worker's own call."""
@@ -157,12 +167,30 @@ class _Attempt:
     def _work(self) -> None:
         with self._record.here():
             try:
-                self._context.directory.mkdir(parents=True, exist_ok=True)
-                self._result = dict(self._handler(self._context))
-            except OSError as error:
-                self._error = _waits_for_space(error)
+                take_reserve(self._context.directory)
+                self._result = self._patiently()
             except BaseException as error:  # whatever it is, the supervisor decides
                 self._error = error
+
+    def _patiently(self) -> dict[str, Any]:
+        """The handler's result. On a full disk it is called again a few times, and goes on where it was."""
+        for pause in PAUSES_S:
+            try:
+                return self._handled()
+            except StorageFullError as error:
+                logger.warning("job %s waits %.1f s: %s", self._job.id, pause, error.detail)
+                self._context.wait(error.detail, pause)
+        return self._handled()
+
+    def _handled(self) -> dict[str, Any]:
+        folder = self._context.directory
+        try:
+            return dict(self._handler(self._context))
+        except Exception as error:
+            full = storage_full(error, folder)
+            if full is None or full is error:
+                raise
+            raise full from error
 
     def _supervise(self, thread: threading.Thread, stop: threading.Event) -> None:
         lease_s = self._settings.lease_s
@@ -184,8 +212,9 @@ class _Attempt:
                     metrics.LEASE_RENEWALS.labels("renewed" if held else "lost").inc()
                     renewed = asked
                     self._context.trust_until(renewed + lease_s)
-            except UnavailableError:
+            except UnavailableError as error:
                 metrics.LEASE_RENEWALS.labels("failed").inc()
+                give_reserve(self._context.directory, error)
                 stop.wait(min(AWAY_S, lease_s / 3))
                 continue
             if not held:
@@ -198,7 +227,8 @@ class _Attempt:
         """Write how the job ended; False while the storage does not answer."""
         try:
             self._record.end(self._settle())
-        except UnavailableError:
+        except UnavailableError as error:
+            give_reserve(self._context.directory, error)
             return False
         return True
 
@@ -213,6 +243,8 @@ class _Attempt:
             store.cancelled(job.id, owner=self._owner)
             self._clean()
             return "cancelled"
+        if isinstance(error, StorageFullError):
+            return self._fail_on_full_disk(error)
         if isinstance(error, UnavailableError) and job.waits < MAX_WAITS:
             delay = min(2.0 ** min(job.waits, 10) * 0.5, LONGEST_WAIT_S)
             logger.warning("job %s waits %.1f s: %s", job.id, delay, error.detail)
@@ -232,6 +264,13 @@ class _Attempt:
         self._clean()
         return "succeeded"
 
+    def _fail_on_full_disk(self, error: StorageFullError) -> str:
+        """The job's files go first: the database may lie on the same disk."""
+        held, _ = self._store.holds(self._job.id, self._owner)
+        if held:
+            self._clean()
+        return self._fail(error)
+
     def _fail(self, error: BaseException) -> str:
         job_id = self._job.id
         if isinstance(error, LlactrError):
@@ -247,10 +286,3 @@ class _Attempt:
 
 def _folder(settings: ServiceSettings) -> Path:
     return settings.state / "jobs"
-
-
-def _waits_for_space(error: OSError) -> OSError | UnavailableError:
-    """A full disk is a reason to wait; any other error stays what it is."""
-    if error.errno not in DISK_FULL:
-        return error
-    return UnavailableError("a disk that the job writes to is full; free some space")

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from llactr_core.errors import UnavailableError
+from llactr_core.errors import StorageFullError, UnavailableError
 from llactr_core.files import write_atomic
 from llactr_core.remote import RemotePath, answering, file_path, is_url
 
@@ -171,7 +171,8 @@ def writing(folder: Path) -> Iterator[None]:
     """Around the use of a local folder: what the disk refuses is an UnavailableError, but for a missing file.
 
     Raises:
-        UnavailableError: the disk is full, the folder is gone or may not be used; a job waits and tries again.
+        StorageFullError: the disk is full.
+        UnavailableError: the folder is gone or may not be used; a job waits and tries again.
     """
     try:
         yield
@@ -181,5 +182,5 @@ def writing(folder: Path) -> Iterator[None]:
         raise UnavailableError(f"the folder {folder} is gone; mount or make it again") from error
     except OSError as error:
         if error.errno in _FULL:
-            raise UnavailableError(f"the disk of {folder} is full; free some space or name another folder") from error
+            raise StorageFullError(f"the disk of {folder} is full; free some space or name another folder") from error
         raise UnavailableError(f"the folder {folder} cannot be used: {error}; let this account use it") from error

@@ -2,7 +2,6 @@
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
@@ -13,11 +12,11 @@ from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 
 from llactr_core.errors import OptionError
+from services.shared.storage.breaker import REST_S, Breaker
 from services.shared.telemetry.metrics import CACHE_CALLS
 
 PREFIX = "llactr:"
 TIMEOUT_S = 0.05
-REST_S = 1.0
 LISTEN_S = 0.5
 
 T = TypeVar("T")
@@ -36,11 +35,14 @@ class Cache:
 
     def __init__(self, url: str | None) -> None:
         self._client = _client(url) if url else None
-        self._lock = threading.Lock()
-        self._rests_until = 0.0
-        self._failed = False
+        self._breaker = Breaker("Redis")
         self._closed = threading.Event()
         self._listeners: list[threading.Thread] = []
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is a server at all, which may be away."""
+        return self._client is not None
 
     def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         """The value of every key, None where there is none; who reads checks what it reads."""
@@ -74,6 +76,15 @@ class Cache:
         if self._try("publish", lambda client: client.publish(PREFIX + channel, message)) is not None:
             CACHE_CALLS.labels("publish", "done").inc()
 
+    def run(self, script: str, keys: Sequence[str], arguments: Sequence[str]) -> bytes | None:
+        """What a Lua script, which runs as one step, answers; None where the server does not."""
+        names = [PREFIX + key for key in keys]
+        answer = self._try("script", lambda client: client.eval(script, len(names), *names, *arguments))
+        if not isinstance(answer, bytes):
+            return None
+        CACHE_CALLS.labels("script", "done").inc()
+        return answer
+
     def listen(self, channel: str, heard: Callable[[str], None]) -> None:
         """Call `heard` with every message, from a thread that lives until `close` and connects again by itself."""
         if self._client is None:
@@ -94,42 +105,21 @@ class Cache:
         """The answer of the server, or None where it rests, fails, or is full."""
         if self._client is None:
             return None
-        if not self._may_try():
+        if not self._breaker.may_try():
             CACHE_CALLS.labels(operation, "skipped").inc()
             return None
         try:
             answer = call(self._client)
         except redis.ResponseError as error:  # it lives, and refuses: full, for one
-            self._mark(failed=False)
+            self._breaker.answered()
             logger.debug("Redis refused to %s: %s", operation, error)
         except (redis.RedisError, OSError) as error:
-            self._mark(failed=True, error=error)
+            self._breaker.failed(error)
         else:
-            self._mark(failed=False)
+            self._breaker.answered()
             return answer
         CACHE_CALLS.labels(operation, "failed").inc()
         return None
-
-    def _may_try(self) -> bool:
-        if not self._failed:
-            return True
-        with self._lock:
-            if time.monotonic() < self._rests_until:
-                return False
-            self._rests_until = time.monotonic() + REST_S  # one tries, the others go on without
-            return True
-
-    def _mark(self, failed: bool, error: Exception | None = None) -> None:
-        if failed == self._failed and not failed:
-            return
-        with self._lock:
-            changed, self._failed = failed != self._failed, failed
-            if failed:
-                self._rests_until = time.monotonic() + REST_S
-        if changed and failed:
-            logger.warning("Redis does not answer, going on without: %s", type(error).__name__)
-        elif changed:
-            logger.info("Redis answers again")
 
     def _listen(self, channel: str, heard: Callable[[str], None]) -> None:
         while not self._closed.is_set():

@@ -3,6 +3,7 @@
 import importlib.util
 import logging
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,7 @@ MIGRATION_LOCK = 0x11AC72
 POOL_SIZE = 10
 POOL_OVERFLOW = 30
 POOL_TIMEOUT_S = 10
+WAIT_S = 1.0
 # What libpq is told where the URL says nothing else: a server that is gone is noticed within about ten seconds.
 POSTGRES = {
     "connect_timeout": "5",
@@ -91,6 +93,21 @@ class Storage:
         """Ask the database for a sign of life."""
         with self.reading() as session:
             session.execute(text("SELECT 1"))
+
+    def await_answer(self, seconds: float) -> None:
+        """Return as soon as the database answers.
+
+        Raises:
+            UnavailableError: it does not for so many seconds.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                return self.ping()
+            except UnavailableError:
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(WAIT_S)
 
     def close(self) -> None:
         """Close every pooled connection."""

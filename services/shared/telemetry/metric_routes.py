@@ -13,7 +13,7 @@ from services.shared.access.auth import Guard, Role
 from services.shared.http.problems import documented
 from services.shared.jobs.job import JobRow, State
 from services.shared.storage.storage import Storage
-from services.shared.telemetry import metrics
+from services.shared.telemetry import metrics, several
 
 FRESH_S = 5.0
 PATIENCE_S = 1.0
@@ -61,10 +61,11 @@ def metric_router(storage: Storage, guard: Guard) -> APIRouter:
     """The route /metrics."""
     router = APIRouter(tags=["health"])
     counts = JobCounts(storage)
+    shown = several.of_all(metrics.REGISTRY, metrics.REGISTRY.declared)
 
     @router.get(
         "/metrics",
-        summary="What this process did and how it is, in Prometheus' text format",
+        summary="What the service's API did and how it is, in Prometheus' text format",
         dependencies=[Depends(guard.require(Role.READER))],
         response_class=Response,
         responses={200: {"content": {"text/plain": {}, "application/openmetrics-text": {}}}, **documented(401, 403)},
@@ -75,6 +76,6 @@ def metric_router(storage: Storage, guard: Guard) -> APIRouter:
         if patience.cancelled_caught:
             unknown()
         encode, media_type = choose_encoder(request.headers.get("accept", ""))
-        return Response(encode(metrics.REGISTRY), media_type=media_type)
+        return Response(encode(shown), media_type=media_type)
 
     return router

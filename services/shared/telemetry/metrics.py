@@ -1,6 +1,8 @@
-"""Every metric of the project, for Prometheus: declared here, counted where things happen, read at GET /metrics.
+"""The metrics of both services, for Prometheus: declared here, counted where things happen, read at GET /metrics.
 
-A process counts what it does itself: the API its requests, reads and embeddings, the worker its jobs and tunings.
+What only one service has stands in a `metrics.py` of its own, on the same `REGISTRY`.
+A process counts what it does itself: the API its requests, reads and embeddings, the worker its jobs and tunings. What
+several processes of one API count is added up (`services.shared.telemetry.several`).
 Labels take few values, all known beforehand or bounded by what was registered; never an id or a text of a caller.
 """
 
@@ -17,10 +19,33 @@ from prometheus_client import (
     disable_created_metrics,
 )
 from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.registry import Collector
 
+from services.shared.telemetry import several
+
+several.join_others()
 # Else each counter and histogram has one more series, of when it was made, that nothing reads.
 disable_created_metrics()  # type: ignore[no-untyped-call]
-REGISTRY = CollectorRegistry(auto_describe=True)
+
+
+class Register(CollectorRegistry):
+    """A registry that knows what was declared on it, in that order."""
+
+    def __init__(self) -> None:
+        super().__init__(auto_describe=True)
+        self.declared: list[Collector] = []
+
+    def register(self, collector: Collector) -> None:
+        """Add a metric.
+
+        Raises:
+            ValueError: its name is taken.
+        """
+        super().register(collector)
+        self.declared.append(collector)
+
+
+REGISTRY = Register()
 LATENCY_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 DURATION_S = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14400, 43200)
 SIZE_BYTES = (100, 1000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000)
@@ -55,7 +80,12 @@ REQUEST_SECONDS = Histogram(
     buckets=LATENCY_S,
     registry=REGISTRY,
 )
-REQUESTS_IN_FLIGHT = Gauge("llactr_http_requests_in_flight", "Requests that are being answered.", registry=REGISTRY)
+REQUESTS_IN_FLIGHT = Gauge(
+    "llactr_http_requests_in_flight",
+    "Requests that are being answered.",
+    registry=REGISTRY,
+    multiprocess_mode="livesum",
+)
 REQUEST_BYTES = Histogram(
     "llactr_http_request_bytes",
     "Bytes of the request bodies that were read.",
@@ -68,7 +98,7 @@ RESPONSE_BYTES = Histogram(
 )
 KEYS_REFUSED = Counter(
     "llactr_keys_refused",
-    "Calls refused for their key: missing, unknown, of too low a role, or limited to others (scope).",
+    "Calls refused for their key: missing, unknown, of too low a role, limited to others (scope), or too many (rate).",
     ("reason",),
     registry=REGISTRY,
 )
@@ -115,7 +145,7 @@ WORKER_HEARTBEAT = GaugeOnceSet(
 # -- field tables, caches, embeddings ---------------------------------------------------------------------------------
 CACHE_CALLS = Counter(
     "llactr_cache_calls",
-    "Calls to Redis by operation (get, put, publish) and outcome (hit, miss, done, failed, skipped).",
+    "Calls to Redis by operation (get, put, publish, script) and outcome (hit, miss, done, failed, skipped).",
     ("operation", "outcome"),
     registry=REGISTRY,
 )
@@ -162,8 +192,8 @@ ProcessCollector(registry=REGISTRY)
 
 
 def described() -> Iterator[tuple[str, str, tuple[str, ...], str]]:
-    """(name, type, labels, help) of every metric above, the name as Prometheus shows it."""
-    for metric in globals().values():
+    """(name, type, labels, help) of every metric of the services that are imported, the name as Prometheus shows it."""
+    for metric in REGISTRY.declared:
         if isinstance(metric, MetricWrapperBase):
             [family] = metric.describe()
             name = f"{family.name}_total" if family.type == "counter" else family.name

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from llm_stand_in import FakeLlm, serving
 from starlette.testclient import TestClient
 
 from llactr_core.bundle import Bundle
@@ -88,6 +89,17 @@ def bundles(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
 @pytest.fixture
 def settings(tmp_path: Path, dataset: Path) -> CtrSettings:
     return CtrSettings(home=tmp_path / "home", data_roots=[dataset.parent, tmp_path], poll_s=0.05, max_rows=20_000)
+
+
+@pytest.fixture
+def llm() -> Iterator[FakeLlm]:
+    with serving(FakeLlm(make_table)) as fake:
+        yield fake
+
+
+@pytest.fixture
+def work_settings(settings: CtrSettings, llm: FakeLlm) -> CtrSettings:
+    return settings.model_copy(update={"llm_url": llm.url})
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ def upgrade() -> None:
         sa.Column("alias", sa.String(100), nullable=False),
         sa.Column("version", sa.String(128), nullable=False),
         sa.Column("previous", sa.String(128)),
-        sa.Column("moved", sa.Integer, nullable=False),
+        sa.Column("outcome", sa.String(16), nullable=False),
         sa.Column("reason", sa.Text, nullable=False),
         sa.Column("gate", sa.JSON(none_as_null=True)),
         sa.Column("by", sa.String(100)),

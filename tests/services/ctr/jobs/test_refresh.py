@@ -11,6 +11,7 @@ from services.ctr.jobs import recipe as recipe_module
 from services.ctr.jobs.llm import FieldSemantics
 from services.ctr.jobs.refresh import refresh
 from services.ctr.jobs.state import StateFile
+from services.ctr.promotion.promotion import Promotion
 from services.ctr.registry.store import Registry
 from services.ctr.settings import CtrSettings
 
@@ -32,9 +33,11 @@ def old(registry: Registry, publish: Callable[..., str], tiny: Any, bundles: Any
 
 
 @pytest.fixture
-def run(attempts: Any, registry: Registry, work_settings: CtrSettings) -> Callable[[], dict[str, Any]]:
+def run(
+    attempts: Any, registry: Registry, promotion: Promotion, work_settings: CtrSettings
+) -> Callable[[], dict[str, Any]]:
     def run() -> dict[str, Any]:
-        return refresh(attempts.next(), registry, attempts.store, work_settings)
+        return refresh(attempts.next(), registry, promotion, attempts.store, work_settings)
 
     return run
 
@@ -49,7 +52,8 @@ def test_the_whole_chain(attempts: Any, registry: Registry, llm: Any, old: str, 
     assert result["new"]["table_version"] == llm.tables["current"].version == new.lineage.table_version
     assert result["old"]["table_version"] != result["new"]["table_version"]
     assert result["metrics"] == new.metrics
-    assert (result["gate"], result["promoted"]) == (None, True)
+    assert (result["mode"], result["promoted"]) == ("retrain", True), result["reason"]
+    assert result["reason"]
     assert registry.aliases()["tiny"] == {"champion": new.version, "previous": old}
     assert (new.lineage.parent, new.lineage.options) == (old, registry.get("tiny", old).lineage.options)
     (sent,) = [body for method, path, body in llm.calls if path.endswith("/refresh")]
@@ -115,7 +119,7 @@ def test_killed_at_every_step_each_is_done_once(
         (FieldSemantics, "follow", die),
         (FieldSemantics, "table", die),
         (recipe_module, "_publish", die),
-        (registry, "set_alias", die),
+        (Promotion, "promote", die),
     ):
         attempts.store.max_attempts = 99
         with monkeypatch.context() as broken:
@@ -157,7 +161,7 @@ def test_while_the_llm_service_is_away_the_job_waits_and_then_goes_on(
 
 
 def test_cancelling_ends_the_tuning_too_but_a_worker_that_stops_does_not(
-    attempts: Any, llm: Any, old: str, registry: Registry, work_settings: CtrSettings
+    attempts: Any, llm: Any, old: str, registry: Registry, promotion: Promotion, work_settings: CtrSettings
 ) -> None:
     llm.polls_to_end = 10**6
     attempts.submit("refresh", "tiny", {})
@@ -171,7 +175,7 @@ def test_cancelling_ends_the_tuning_too_but_a_worker_that_stops_does_not(
 
     llm.job = ending
     with pytest.raises(JobCancelled):
-        refresh(context, registry, attempts.store, work_settings)
+        refresh(context, registry, promotion, attempts.store, work_settings)
     assert llm.jobs["job0"]["state"] == "running"
 
     attempts.store.max_attempts = 99
@@ -188,7 +192,7 @@ def test_cancelling_ends_the_tuning_too_but_a_worker_that_stops_does_not(
 
     llm.job = cancelling
     with pytest.raises(JobCancelled):
-        refresh(context, registry, attempts.store, work_settings)
+        refresh(context, registry, promotion, attempts.store, work_settings)
     assert llm.jobs["job0"]["state"] == "cancelled"
     assert registry.aliases()["tiny"] == {"champion": old}
 
@@ -221,9 +225,65 @@ def test_the_state_file_is_always_whole(tmp_path: Path) -> None:
     StateFile(tmp_path).set(table_version="t")
     assert StateFile(tmp_path).state.model_dump() == {
         "parent": None,
+        "start_from": None,
         "llm_job": "a",
         "sampled": False,
         "table_version": "t",
         "bundle_version": None,
     }
     assert [path.name for path in tmp_path.iterdir()] == ["state.json"]
+
+
+def test_with_a_table_version_nothing_is_tuned(
+    attempts: Any, registry: Registry, llm: Any, old: str, run: Any, tiny: Any
+) -> None:
+    table = tiny.make_table(5)
+    llm.tables |= {table.version: table, "current": table}
+    attempts.submit("refresh", "tiny", {"table_version": "current"})
+    result = run()
+    assert result["new"]["table_version"] == table.version
+    assert result["promoted"], result["reason"]
+    assert {method for method, _, _ in llm.calls} == {"GET"}
+    lineage = registry.get("tiny", result["new"]["version"]).lineage
+    assert (lineage.table_version, lineage.parent, lineage.start_from) == (table.version, old, None)
+
+
+def test_a_table_that_is_not_there_fails_the_job_and_not_the_champion(
+    attempts: Any, registry: Registry, llm: Any, old: str, run: Any
+) -> None:
+    attempts.submit("refresh", "tiny", {"table_version": "nothing"})
+    with pytest.raises(NotFoundError, match="nothing"):
+        run()
+    assert registry.aliases()["tiny"] == {"champion": old}
+
+
+def test_re_enhance_goes_on_from_the_champion_for_a_few_epochs(
+    attempts: Any, registry: Registry, llm: Any, old: str, run: Any, tiny: Any
+) -> None:
+    attempts.submit("refresh", "tiny", {"mode": "re-enhance", "options": {"learning_rate": 1e-9}})
+    result = run()
+    lineage = registry.get("tiny", result["new"]["version"]).lineage
+    assert (lineage.parent, lineage.start_from) == (old, old)
+    assert lineage.options["epochs"] == 3
+    assert lineage.table_version == llm.tables["current"].version != result["old"]["table_version"]
+    assert result["mode"] == "re-enhance"
+
+
+def test_a_refused_version_is_named_with_the_reason_and_the_champion_stays(
+    attempts: Any, registry: Registry, llm: Any, old: str, run: Any
+) -> None:
+    attempts.submit("refresh", "tiny", {"options": {"learning_rate": 1e-9, "epochs": 1}})
+    result = run()
+    assert (result["promoted"], result["old"]["version"]) == (False, old)
+    assert result["reason"]
+    assert result["gate"]
+    assert registry.aliases()["tiny"] == {"champion": old, "challenger": result["new"]["version"]}
+
+
+def test_force_promotes_what_the_gate_would_refuse(
+    attempts: Any, registry: Registry, llm: Any, old: str, run: Any
+) -> None:
+    attempts.submit("refresh", "tiny", {"force": True, "options": {"learning_rate": 1e-9, "epochs": 1}})
+    result = run()
+    assert result["promoted"]
+    assert registry.aliases()["tiny"]["champion"] == result["new"]["version"]

@@ -68,8 +68,9 @@ def test_missing_null_unknown_and_extra_are_scored_and_reported(scoring: Any) ->
     assert content["request_id"] == "mine-1"
     assert content["model"] == {"name": "tiny", "version": scoring.scorers["llactr"].version}
     everything = ["job", "age", "tags", "city"]
-    assert content["details"][0] == {"missing": [], "unseen": [], "extra": []}
-    assert content["details"][3] == content["details"][6] == {"missing": everything, "unseen": [], "extra": []}
+    nothing = {"missing": [], "unseen": [], "extra": [], "absent": []}
+    assert content["details"][0] == nothing
+    assert content["details"][3] == content["details"][6] == nothing | {"missing": everything}
     assert content["details"][4]["missing"] == ["city"]
     assert {"job", "tags"} <= set(content["details"][4]["unseen"])
     assert content["details"][5]["extra"] == ["colour"]
@@ -169,7 +170,7 @@ def test_a_request_may_name_the_model_a_version_or_an_alias(scoring: Any, publis
 def test_a_swap_under_load_never_mixes_versions(scoring: Any, publish: Callable[..., str]) -> None:
     versions = {name: scorer.version for name, scorer in scoring.scorers.items()}
     publish("none")
-    rows = ROWS[:3] * 40  # beyond inline_rows: scored in a thread
+    rows = ROWS[:3] * 60  # beyond inline_rows: scored in a thread
     expected = {versions[name]: scorer.score(rows) for name, scorer in scoring.scorers.items()}
     stop = threading.Event()
 
@@ -177,6 +178,7 @@ def test_a_swap_under_load_never_mixes_versions(scoring: Any, publish: Callable[
         seen = []
         while not stop.is_set():
             answer = scoring.client.post("/v1/score", json={"rows": rows})
+            assert answer.status_code == 200, answer.text
             version = answer.json()["model"]["version"]
             np.testing.assert_allclose(scores_of(answer), expected[version], rtol=0, atol=1e-6)
             seen.append(version)
@@ -184,7 +186,7 @@ def test_a_swap_under_load_never_mixes_versions(scoring: Any, publish: Callable[
 
     with ThreadPoolExecutor(3) as threads:
         asked = [threads.submit(ask, number) for number in range(3)]
-        for turn in range(8):
+        for turn in range(20):
             wanted = versions["none" if turn % 2 == 0 else "llactr"]
             answer = scoring.client.put(
                 "/v1/admin/models/tiny/aliases/champion", json={"version": wanted}, headers=scoring.admin
@@ -192,10 +194,86 @@ def test_a_swap_under_load_never_mixes_versions(scoring: Any, publish: Callable[
             assert answer.json()["version"] == wanted
             now = scoring.client.post("/v1/score", json={"rows": rows}).json()["model"]["version"]
             assert now == wanted
-            stop.wait(0.05)
+            stop.wait(0.02)
         stop.set()
         seen = {version for future in asked for version in future.result(10)}
     assert seen == {versions["none"], versions["llactr"]}
+
+
+def test_answers_come_in_the_form_that_accept_names(scoring: Any) -> None:
+    expected = scoring.scorers["llactr"].score(ROWS)
+    headers = {"Accept": NDJSON, "X-Request-Id": "mine-2"}
+    answer = scoring.client.post("/v1/score?details=true", json={"rows": ROWS}, headers=headers)
+    lines = [json.loads(line) for line in answer.text.splitlines()]
+    np.testing.assert_allclose([line["score"] for line in lines], expected, rtol=0, atol=1e-6)
+    assert lines[5]["extra"] == ["colour"]
+    assert answer.headers["content-type"].startswith(NDJSON)
+    named = [answer.headers[name] for name in ("x-model", "x-model-version", "x-request-id")]
+    assert named == ["tiny", scoring.scorers["llactr"].version, "mine-2"]
+    answer = scoring.client.post("/v1/score", json={"rows": ROWS}, headers={"Accept": ARROW})
+    with pa.ipc.open_stream(answer.content) as reader:
+        table = reader.read_all()
+    np.testing.assert_allclose(table["score"].to_numpy(), expected, rtol=0, atol=1e-6)
+    assert table.schema.metadata[b"model"] == b"tiny"
+    answer = scoring.client.post("/v1/score", json={"rows": ROWS}, headers={"Accept": "text/csv"})
+    assert (answer.status_code, answer.json()["code"]) == (406, "not-acceptable")
+
+
+def test_raw_scores_are_those_before_calibration(scoring: Any) -> None:
+    answer = scoring.client.post("/v1/score?raw=true", json={"rows": ROWS})
+    expected = scoring.scorers["llactr"].score(ROWS, raw=True)
+    np.testing.assert_allclose(scores_of(answer), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [("details=perhaps", "query.details"), ("raw=2", "query.raw"), (f"model={'m' * 501}", "query.model")],
+)
+def test_a_query_that_cannot_be_read_is_422(scoring: Any, query: str, field: str) -> None:
+    answer = scoring.client.post(f"/v1/score?{query}", json={"rows": []})
+    assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (422, "invalid-input", field)
+
+
+def test_row_ids_are_no_extra_fields(scoring: Any) -> None:
+    rows = [{"job": "student", "row_id": "a", "mine": 7}, {"row_id": 12}, {}]
+    details = scoring.client.post("/v1/score?details=true", json={"rows": rows}).json()["details"]
+    assert [row["extra"] for row in details] == [["mine"], [], []]
+    details = scoring.client.post("/v1/score?details=true&row_id=mine", json={"rows": rows}).json()["details"]
+    assert [row["extra"] for row in details] == [["row_id"], ["row_id"], []]
+    for bad in (1.5, True, "x" * 201, ["a"]):
+        answer = scoring.client.post("/v1/score", json={"rows": [{}, {"row_id": bad}]})
+        problem = answer.json()
+        assert (answer.status_code, problem["code"], problem["row"], problem["field"]) == (
+            422,
+            "invalid-row",
+            1,
+            "row_id",
+        )
+
+
+@pytest.mark.parametrize("given", ["0", "600001", "-5", "1.5", "soon", "", "9" * 50])
+def test_a_deadline_that_cannot_be_read_is_422(scoring: Any, given: str) -> None:
+    answer = scoring.client.post("/v1/score", json={"rows": [{}]}, headers={"X-Timeout-Ms": given})
+    assert (answer.status_code, answer.json()["field"]) == (422, "X-Timeout-Ms")
+
+
+def test_a_deadline_that_passes_is_504(scoring: Any) -> None:
+    rows = ROWS[:3] * 6000
+    answer = scoring.client.post("/v1/score", json={"rows": rows}, headers={"X-Timeout-Ms": "1"})
+    assert (answer.status_code, answer.json()["code"]) == (504, "deadline-exceeded")
+    answer = scoring.client.post("/v1/score", json={"rows": ROWS}, headers={"X-Timeout-Ms": "60000"})
+    assert answer.status_code == 200
+
+
+def test_a_key_limited_to_another_model_does_not_score(scoring: Any) -> None:
+    made = scoring.client.post(
+        "/v1/admin/keys", json={"name": "guest", "role": "reader", "scopes": ["other"]}, headers=scoring.admin
+    )
+    headers = {"Authorization": f"Bearer {made.json()['key']}"}
+    for reference in (None, "tiny", "tiny@champion", "tiny:nothing"):
+        params = {} if reference is None else {"model": reference}
+        answer = scoring.client.post("/v1/score", params=params, json={"rows": [{}]}, headers=headers)
+        assert answer.status_code == 403, answer.text
 
 
 def test_the_document_describes_every_form_with_examples(service: Any) -> None:
@@ -203,5 +281,8 @@ def test_the_document_describes_every_form_with_examples(service: Any) -> None:
     content = operation["requestBody"]["content"]
     assert set(content) == {"application/json", NDJSON, ARROW}
     assert set(content["application/json"]["examples"]) == {"rows", "columns"}
-    assert {p["name"] for p in operation["parameters"]} == {"model", "details"}
-    assert "200" in operation["responses"]
+    asked = {"model", "details", "raw", "routing_key", "row_id", "X-Timeout-Ms"}
+    assert {p["name"] for p in operation["parameters"]} == asked
+    assert all(p["description"] for p in operation["parameters"])
+    assert set(operation["responses"]["200"]["content"]) == {"application/json", NDJSON, ARROW}
+    assert {"406", "503", "504"} <= set(operation["responses"])

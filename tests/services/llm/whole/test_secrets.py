@@ -58,6 +58,7 @@ def test_no_secret_is_logged(
     try:
         assert house.admin.post("/v1/schemas", json={"name": "s", "fields": [{"name": "a"}]}).status_code == 503
         failed = new_house(house.database_url)
+        monkeypatch.setenv("LLACTR_LLM_STORAGE_WAIT_S", "1")
         process = failed.start("api")
         assert process.wait(60) == 1
         failed.processes.clear()
@@ -88,7 +89,7 @@ def test_no_secret_is_logged(
 def test_a_failing_start_shows_no_password(
     change: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    settings = LlmSettings(home=tmp_path).model_copy(update={name: SecretStr(url) for name, url in change.items()})
+    settings = LlmSettings(home=tmp_path, storage_wait_s=0).model_copy(update={name: SecretStr(url) for name, url in change.items()})
     with pytest.raises(SystemExit) as stopped:
         guarded(lambda: build_app(settings) and None)
     assert stopped.value.code == 1

@@ -10,6 +10,7 @@ from servers import Postgres
 
 from llactr_core.errors import ConflictError, JobCancelled, UnavailableError
 from llactr_core.progress import Progress
+from services.shared.jobs import worker
 from services.shared.jobs.job import Job
 from services.shared.jobs.store import JobStore
 from services.shared.jobs.worker import Handler, JobContext, run_worker
@@ -102,18 +103,65 @@ def test_a_result_that_cannot_be_kept_fails_the_job_and_not_the_worker(
         assert ended(store, following).result == {"fine": 1}
 
 
-def test_a_full_disk_is_waited_for(store: JobStore, settings: ServiceSettings) -> None:
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "PAUSES_S", (0.05, 0.05, 0.05))
+
+
+def test_a_disk_that_is_full_for_a_moment_is_waited_for(
+    store: JobStore, settings: ServiceSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "PAUSES_S", (0.5, 0.5, 0.5))
     targets = iter([Path("/dev/full"), Path("/dev/null")])
 
-    def write(_: JobContext) -> dict[str, Any]:
+    def write(context: JobContext) -> dict[str, Any]:
+        context.report(Progress("writing", 0.25))
         next(targets).write_bytes(b"a checkpoint")
         return {}
 
     job = store.submit("write", {})
     with working(store, settings, {"write": write}):
-        until(lambda: "is full; free some space" in store.get(job.id).stage)
+        until(lambda: "is full" in store.get(job.id).stage)
+        assert store.get(job.id).progress == 0.25
         assert ended(store, job).state == "succeeded"
-    assert store.get(job.id).attempts == 1
+    assert (store.get(job.id).attempts, store.get(job.id).waits) == (1, 0)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_disk_that_stays_full_fails_the_job_which_leaves_nothing_and_the_worker_lives(
+    store: JobStore, settings: ServiceSettings
+) -> None:
+    calls: list[int] = []
+
+    def write(context: JobContext) -> dict[str, Any]:
+        calls.append(1)
+        (context.directory / "part").write_bytes(b"0" * 1000)
+        Path("/dev/full").write_bytes(b"a checkpoint")
+        return {}
+
+    job, following = store.submit("write", {}), store.submit("fine", {})
+    folder = settings.state / "jobs" / job.id
+    with working(store, settings, {"write": write, "fine": lambda _: {"done": True}}):
+        done = ended(store, job)
+        assert ended(store, following).result == {"done": True}
+    assert len(calls) == 1 + len(worker.PAUSES_S)
+    assert (done.state, done.attempts, folder.exists()) == ("failed", 1, False)
+    assert done.error is not None
+    assert (done.error["code"], done.error["status"]) == ("storage-full", 507)
+    assert str(folder) in done.error["detail"]
+    assert "free some space" in done.error["detail"]
+
+
+def test_waiting_for_space_ends_with_the_jobs_cancellation(store: JobStore, settings: ServiceSettings) -> None:
+    def write(_: JobContext) -> dict[str, Any]:
+        Path("/dev/full").write_bytes(b"a checkpoint")
+        return {}
+
+    job = store.submit("write", {})
+    with working(store, settings, {"write": write}):
+        until(lambda: "is full" in store.get(job.id).stage)
+        store.cancel(job.id)
+        assert ended(store, job).state == "cancelled"
 
 
 def test_a_folder_that_cannot_be_made_fails_the_job_and_not_the_worker(

@@ -15,7 +15,7 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 from object_store import ObjectStore
 
-from llactr_core.errors import ArtifactError, OptionError, UnavailableError
+from llactr_core.errors import ArtifactError, OptionError, StorageFullError, UnavailableError
 from services.shared.storage.artifacts import Artifacts, folder_digest
 
 KINDS = ["folder", "file", "memory", "renaming", "s3"]
@@ -201,14 +201,14 @@ def test_files_are_readable_as_far_as_the_umask_allows(tmp_path: Path) -> None:
     assert (tmp_path / "store" / "tables" / "one").stat().st_mode & 0o777 == 0o644 & ~umask
 
 
-def test_a_full_disk_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_told_and_leaves_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     artifacts = Artifacts(str(tmp_path / "store"), tmp_path / "spool")
 
     def full(_handle: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(UnavailableError, match="is full; free some space"):
+    with pytest.raises(StorageFullError, match="is full; free some space"):
         artifacts.put("tables/one", b"1")
     monkeypatch.undo()
     assert list((tmp_path / "store" / "tables").iterdir()) == []

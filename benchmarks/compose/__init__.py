@@ -1,0 +1,1 @@
+"""What `make test-compose` is made of: stand-in base images, Podman, and what is looked at."""

@@ -1,0 +1,235 @@
+"""How good a model's versions are on live traffic: logged scores against the labels that came, and drift."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+from pydantic import Field as Setting
+from sqlalchemy import ColumnElement, ScalarSelect, case, exists, func, or_, select
+from sqlalchemy.orm import Session
+
+from llactr_core.data.reference import psi
+from llactr_core.metrics.probability import expected_calibration_error, log_loss
+from llactr_core.metrics.ranking import auc
+from services.ctr.quality.outcomes import ANY_MODEL, names_the_row
+from services.ctr.traffic.drift import SCORES, DriftCounts, References
+from services.ctr.traffic.tables import HOUR_S, OutcomeRow, ScoreRow
+from services.shared.storage.clock import time_of
+from services.shared.storage.storage import Storage
+
+FETCHED = 10_000
+
+Group: TypeAlias = tuple[str, bool, str | None]  # version, whether it was a shadow, arm
+
+
+class Numbers(BaseModel):
+    """Logged scores and, of those that have labels, how good they are; null where that is not defined."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rows: int = Setting(description="Logged rows.")
+    labelled: int = Setting(description="Rows that have a label, up to the cap of all together.")
+    clicks: int = Setting(description="Of those, the rows with label 1.")
+    predicted: float = Setting(description="Of those, the sum of the scores.")
+    auc: float | None
+    logloss: float | None
+    ece: float | None = Setting(description="Expected calibration error, 15 bins of equal mass.")
+    predicted_over_true: float | None
+
+
+class VersionQuality(Numbers):
+    """One version's rows: those that it answered, or those that it scored as a shadow."""
+
+    version: str
+    shadow: bool
+    arms: dict[str, Numbers] = Setting(description="The rows that an experiment gave to it, by alias.")
+
+
+class Drift(BaseModel):
+    """Population stability indices of a version between its held-out rows and the logged ones."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: str
+    rows: int
+    scores: float
+    fields: dict[str, float]
+
+
+class Labels(BaseModel):
+    """The labels that came, and how many of them name no logged score."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    received: int = Setting(description="Up to the cap, the newest.")
+    unmatched: int
+
+
+class LiveQuality(BaseModel):
+    """The live quality of a model."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+    window_hours: float
+    capped: bool = Setting(description="Whether there are more labelled rows than were looked at: the newest were.")
+    versions: tuple[VersionQuality, ...]
+    drift: tuple[Drift, ...]
+    outcomes: Labels
+
+
+@dataclass(frozen=True)
+class _Labelled:
+    """Scores [B] with their labels [B], and the group of each row [B] as a position in `groups`."""
+
+    groups: Sequence[Group]
+    which: npt.NDArray[np.int64]
+    scores: npt.NDArray[np.float64]
+    labels: npt.NDArray[np.float64]
+
+    def of(self, wanted: Set[Group]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        rows = np.isin(self.which, [i for i, group in enumerate(self.groups) if group in wanted])
+        return self.scores[rows], self.labels[rows]
+
+
+class Quality:
+    """Reads live quality.
+
+    Args:
+        storage: the database.
+        bundle_path: where the bundle of a version lies.
+        most_rows: the most labelled rows, and the most labels, that are looked at: the newest.
+    """
+
+    def __init__(self, storage: Storage, bundle_path: Callable[[str], Path], most_rows: int) -> None:
+        self._storage = storage
+        self._bundle_path = bundle_path
+        self._most = most_rows
+        self._drift = DriftCounts(storage)
+
+    def of(self, model: str, hours: float, version: str | None = None) -> LiveQuality:
+        """The quality over the last hours, of one version or of all.
+
+        Raises:
+            UnavailableError: the database does not answer, or not in time: ask for fewer hours.
+        """
+        with self._storage.reading() as session:
+            since = time_of(session) - hours * HOUR_S
+            scope = [ScoreRow.model == model, ScoreRow.at >= since]
+            if version is not None:
+                scope.append(ScoreRow.version == version)
+            counts = _counts(session, scope)
+            labelled = self._labelled(session, model, scope)
+            outcomes = self._outcomes(session, model, since)
+        drift = self._drift.read(model, hours)
+        return LiveQuality(
+            model=model,
+            window_hours=hours,
+            capped=len(labelled.scores) == self._most,
+            versions=_versions(counts, labelled),
+            drift=tuple(self._drifted(drift, version)),
+            outcomes=outcomes,
+        )
+
+    def _labelled(self, session: Session, model: str, scope: Sequence[ColumnElement[bool]]) -> _Labelled:
+        columns = (ScoreRow.version, ScoreRow.shadow, ScoreRow.arm, ScoreRow.score, ScoreRow.at)
+        scored = select(*columns, _label(model).label("label")).where(*scope).subquery().c
+        newest = (
+            select(scored.version, scored.shadow, scored.arm, scored.score, scored.label)
+            .where(scored.label.is_not(None))
+            .order_by(scored.at.desc())
+            .limit(self._most)
+        )
+        groups: dict[Group, int] = {}
+        parts: list[npt.NDArray[np.float64]] = [np.empty((0, 3))]
+        for rows in session.execute(newest).partitions(FETCHED):
+            found = [(groups.setdefault((v, bool(s), a), len(groups)), score, label) for v, s, a, score, label in rows]
+            parts.append(np.array(found, np.float64))
+        table = np.concatenate(parts)
+        return _Labelled(tuple(groups), table[:, 0].astype(np.int64), table[:, 1], table[:, 2])
+
+    def _outcomes(self, session: Session, model: str, since: float) -> Labels:
+        scored = exists().where(names_the_row(), or_(OutcomeRow.model == ANY_MODEL, OutcomeRow.model == ScoreRow.model))
+        newest = (
+            select(scored.label("matched"))
+            .where(OutcomeRow.model.in_([ANY_MODEL, model]), OutcomeRow.at >= since)
+            .order_by(OutcomeRow.at.desc())
+            .limit(self._most)
+            .subquery()
+        )
+        received, matched = session.execute(select(func.count(), func.sum(case((newest.c.matched, 1), else_=0)))).one()
+        return Labels(received=received, unmatched=received - int(matched or 0))
+
+    def _drifted(self, found: Mapping[str, Mapping[str, Mapping[int, int]]], version: str | None) -> list[Drift]:
+        references, drifted = References(), []
+        for name, fields in sorted(found.items()):
+            reference = references.of(self._bundle_path(name)) if version in (None, name) else None
+            if reference is None:
+                continue
+            expected = {**reference.fields, SCORES: reference.scores}
+            indices = {
+                field: psi(counts, _as_bins(fields[field], len(counts)))
+                for field, counts in expected.items()
+                if field in fields
+            }
+            rows = sum(fields.get(SCORES, {}).values())
+            drifted.append(Drift(version=name, rows=rows, scores=indices.pop(SCORES, 0.0), fields=indices))
+        return drifted
+
+
+def _label(model: str) -> ScalarSelect[int]:
+    """The label of a score: the one that came last of those that name its row."""
+    return (
+        select(OutcomeRow.label)
+        .where(OutcomeRow.model.in_([ANY_MODEL, model]), names_the_row())
+        .order_by(OutcomeRow.at.desc(), OutcomeRow.label.desc())
+        .limit(1)
+        .correlate(ScoreRow)
+        .scalar_subquery()
+    )
+
+
+def _counts(session: Session, scope: Sequence[ColumnElement[bool]]) -> dict[Group, int]:
+    columns = (ScoreRow.version, ScoreRow.shadow, ScoreRow.arm)
+    rows = session.execute(select(*columns, func.count()).where(*scope).group_by(*columns))
+    return {(version, bool(shadow), arm): count for version, shadow, arm, count in rows}
+
+
+def _versions(counts: Mapping[Group, int], labelled: _Labelled) -> tuple[VersionQuality, ...]:
+    pairs = sorted({group[:2] for group in counts})
+    return tuple(_version(version, shadow, counts, labelled) for version, shadow in pairs)
+
+
+def _version(version: str, shadow: bool, counts: Mapping[Group, int], labelled: _Labelled) -> VersionQuality:
+    own = {arm: rows for (v, s, arm), rows in counts.items() if (v, s) == (version, shadow)}
+    arms = {arm: _numbers(own[arm], *labelled.of({(version, shadow, arm)})) for arm in sorted(filter(None, own))}
+    together = _numbers(sum(own.values()), *labelled.of({(version, shadow, arm) for arm in own}))
+    return VersionQuality.model_validate({**together.model_dump(), "version": version, "shadow": shadow, "arms": arms})
+
+
+def _numbers(rows: int, scores: npt.NDArray[np.float64], labels: npt.NDArray[np.float64]) -> Numbers:
+    clicks, predicted, is_any = int(labels.sum()), float(scores.sum()), len(labels) > 0
+    ranking = auc(labels, scores) if is_any else math.nan
+    return Numbers(
+        rows=max(rows, len(labels)),
+        labelled=len(labels),
+        clicks=clicks,
+        predicted=predicted,
+        auc=None if math.isnan(ranking) else ranking,
+        logloss=log_loss(labels, scores) if is_any else None,
+        ece=expected_calibration_error(labels, scores) if is_any else None,
+        predicted_over_true=predicted / clicks if clicks else None,
+    )
+
+
+def _as_bins(counts: Mapping[int, int], bins: int) -> npt.NDArray[np.int64]:
+    found = np.zeros(bins, np.int64)
+    for number, rows in counts.items():
+        if number < bins:
+            found[number] = rows
+    return found

@@ -1,0 +1,1 @@
+"""Refreshes that nobody asks for: every so many hours, and when the LLM service publishes a new field table."""

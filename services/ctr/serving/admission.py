@@ -1,0 +1,281 @@
+"""Which scoring requests are let in, decided by their heads, and the threads in which the larger ones wait.
+
+Small requests are scored on the event loop; larger ones wait in one of two lanes, each with its own threads, so that
+neither waits behind bulk. A request is refused at once where the wait that it has to expect is longer than is allowed:
+refusing costs microseconds, and what is never begun needs no memory. All of it runs on the event loop; only the work
+that a lane is given runs in its threads.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from starlette.requests import ClientDisconnect, Request
+
+from llactr_core.errors import DeadlineError, OverloadError
+from services.ctr import metrics
+from services.ctr.settings import CtrSettings
+
+T = TypeVar("T")
+FIRST_SECONDS_PER_ROW = 20e-6
+FIRST_ROWS_PER_BYTE = 1 / 250
+SHORT_PASS_S = 0.005
+FEW_REQUESTS = 8
+LEARNED = 0.1  # the weight of the newest measurement
+
+
+class Lane:
+    """Threads, and the requests that they work on or that wait for them.
+
+    Args:
+        longest_s: the longest wait that a request may have to expect.
+    """
+
+    def __init__(self, name: str, threads: int, longest_s: float) -> None:
+        self.longest_s = longest_s
+        self.requests = 0
+        self.rows = 0.0
+        self._threads = threads
+        self._seconds_per_row = FIRST_SECONDS_PER_ROW
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=f"score-{name}")
+
+    def wait_s(self) -> float:
+        """The wait that one more request has to expect: 0 while a thread is free."""
+        if self.requests < self._threads:
+            return 0.0
+        return self.rows * self._seconds_per_row / self._threads
+
+    async def run(self, work: Callable[[], T], ticket: "Ticket", request: Request) -> T:
+        """Do the work in a thread of this lane, and wait for it as long as the caller does.
+
+        Raises:
+            DeadlineError: the caller's time passed; work that had not begun is dropped.
+            ClientDisconnect: the caller hung up; likewise.
+        """
+
+        def timed() -> tuple[T, float]:
+            ticket.check()
+            began = time.perf_counter()
+            return work(), time.perf_counter() - began
+
+        future = asyncio.get_running_loop().run_in_executor(self._pool, timed)
+        if self.requests > self._threads or ticket.deadline is not None:
+            await _wait(future, ticket, request)
+        done, seconds = await future
+        if ticket.rows >= 1:
+            known = self._seconds_per_row
+            self._seconds_per_row += LEARNED * (min(seconds / ticket.rows, 2 * known) - known)  # one stall is no trend
+        return done
+
+    def close(self) -> None:
+        """Drop what waits."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+async def _wait(future: "asyncio.Future[T]", ticket: "Ticket", request: Request) -> None:
+    """Return once the future is done; cancel it where nobody waits for it any more."""
+    gone = asyncio.ensure_future(_hang_up(request))
+    try:
+        both: set[asyncio.Future[Any]] = {future, gone}
+        await asyncio.wait(both, timeout=ticket.left_s(), return_when=asyncio.FIRST_COMPLETED)
+        if future.done():
+            return
+        if gone.done():
+            raise ClientDisconnect
+        raise ticket.missed()
+    finally:
+        gone.cancel()
+        future.cancel()  # without effect where it is done
+
+
+async def _hang_up(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+@dataclass(slots=True)
+class Ticket:
+    """A request that was let in. `deadline` is in seconds of `time.monotonic`, None where the caller named none."""
+
+    admission: "Admission"
+    size: int
+    deadline: float | None
+    timeout_s: float | None
+    lane: Lane | None
+    rows: float
+
+    def left_s(self) -> float | None:
+        """Seconds that the caller still waits, at least 0; None for as long as it takes."""
+        return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
+
+    def check(self) -> None:
+        """Go on only if the caller still waits.
+
+        Raises:
+            DeadlineError: its time has passed.
+        """
+        if self.deadline is not None and time.monotonic() >= self.deadline:
+            raise self.missed()
+
+    def missed(self) -> DeadlineError:
+        """The error for a deadline that has passed."""
+        metrics.SCORE_DEADLINES_MISSED.inc()
+        given = (self.timeout_s or 0) * 1000
+        return DeadlineError(f"the {given:g} ms of X-Timeout-Ms passed before the answer; give more, or send less")
+
+    def settle(self, rows: int, cost: int = 1) -> Lane | None:
+        """Tell how many rows the request really has; the lane that they belong in, None for the event loop.
+
+        Args:
+            rows: the rows.
+            cost: how many rows could be scored in the time that each of them takes.
+
+        Raises:
+            OverloadError: that lane's wait is too long.
+        """
+        return self.admission.settle(self, rows, cost)
+
+
+class Admission:
+    """Lets requests in while they can be answered in time; the bounds are those of the settings."""
+
+    def __init__(self, settings: CtrSettings) -> None:
+        self._inline_rows = settings.inline_rows
+        self._bulk_rows = settings.bulk_rows
+        self._longest_s = settings.queue_ms / 1000
+        self._most_requests = settings.queue_requests
+        self._most_bytes = settings.queue_mb * 2**20
+        self._lane = Lane("rows", settings.score_threads, self._longest_s)
+        self._bulk = Lane("bulk", 1, settings.bulk_queue_ms / 1000)
+        self._age = LoopAge()
+        self._rows_per_byte = FIRST_ROWS_PER_BYTE
+        self._requests = 0
+        self._bytes = 0
+
+    def start(self) -> None:
+        """Nothing begins before the first request."""
+
+    def close(self) -> None:
+        """Drop what waits for a thread."""
+        self._lane.close()
+        self._bulk.close()
+
+    def enter(self, size: int, timeout_s: float | None) -> Ticket:
+        """Let a request with a body of `size` bytes in; every ticket has to `leave`.
+
+        Raises:
+            OverloadError: it would have to wait too long, or too much waits already.
+        """
+        now = time.monotonic()
+        age_s = self._age.seconds(now)
+        rows = size * self._rows_per_byte
+        lane = self._lane_for(rows)
+        if self._requests >= self._most_requests:
+            raise _refused("requests")
+        if self._bytes + size > self._most_bytes and self._requests:
+            raise _refused("bytes")
+        if age_s > self._longest_s / 2:  # half of it, so that who is refused hears so within the whole
+            raise _refused("loop")
+        _check_wait(lane, age_s, timeout_s)
+        self._requests += 1
+        self._bytes += size
+        metrics.SCORE_REQUESTS_WAITING.inc()
+        ticket = Ticket(self, size, None if timeout_s is None else now + timeout_s, timeout_s, None, 0.0)
+        _move(ticket, lane, rows)
+        return ticket
+
+    def grow(self, ticket: Ticket, size: int) -> None:
+        """Count more bytes of a body whose length its head did not tell.
+
+        Raises:
+            OverloadError: too many bytes are held already.
+        """
+        if self._bytes + size > self._most_bytes and self._requests > 1:
+            raise _refused("bytes")
+        ticket.size += size
+        self._bytes += size
+
+    def settle(self, ticket: Ticket, rows: int, cost: int) -> Lane | None:
+        """What `Ticket.settle` does."""
+        if ticket.size:
+            self._rows_per_byte += LEARNED * (rows / ticket.size - self._rows_per_byte)
+        rows *= cost
+        lane = self._lane_for(rows)
+        known = ticket.lane
+        _move(ticket, None, 0.0)
+        if lane is not known:
+            _check_wait(lane, 0.0, ticket.left_s())
+        _move(ticket, lane, rows)
+        return lane
+
+    def leave(self, ticket: Ticket) -> None:
+        """The request was answered."""
+        _move(ticket, None, 0.0)
+        self._requests -= 1
+        self._bytes -= ticket.size
+        metrics.SCORE_REQUESTS_WAITING.dec()
+
+    def _lane_for(self, rows: float) -> Lane | None:
+        if rows <= self._inline_rows:
+            return None
+        return self._lane if rows <= self._bulk_rows else self._bulk
+
+
+class LoopAge:
+    """How long a request that the event loop turns to now may have waited for other requests.
+
+    The loop reads all sockets that have something, then runs all requests read: one pass. What is run now was read
+    before this pass began, and arrived at the earliest when the pass before began, if that ended just before. A pass of
+    few requests that took long was held up by something else, and refusing requests would not help it.
+    """
+
+    def __init__(self) -> None:
+        self._began: float | None = None
+        self._requests = 0
+        self._before: float | None = None
+
+    def seconds(self, now: float) -> float:
+        """The age in seconds."""
+        if self._began is None:
+            self._began, self._requests = now, 0
+            asyncio.get_running_loop().call_soon(self._end)
+        self._requests += 1
+        if self._before is not None:
+            return now - self._before
+        return now - self._began if self._requests > FEW_REQUESTS else 0.0
+
+    def _end(self) -> None:
+        began, self._began = self._began, None
+        if began is not None and self._requests > FEW_REQUESTS and time.monotonic() - began > SHORT_PASS_S:
+            self._before = began
+            loop = asyncio.get_running_loop()
+            loop.call_soon(loop.call_soon, self._forget)  # sockets are read in one turn, their requests run in the next
+
+    def _forget(self) -> None:
+        self._before = None
+
+
+def _move(ticket: Ticket, lane: Lane | None, rows: float) -> None:
+    if ticket.lane is not None:
+        ticket.lane.requests -= 1
+        ticket.lane.rows -= ticket.rows
+    ticket.lane, ticket.rows = lane, rows
+    if lane is not None:
+        lane.requests += 1
+        lane.rows += rows
+
+
+def _check_wait(lane: Lane | None, age_s: float, timeout_s: float | None) -> None:
+    wait_s = age_s + (0.0 if lane is None else lane.wait_s())
+    if lane is not None and wait_s > lane.longest_s:
+        raise _refused("queue")
+    if timeout_s is not None and wait_s > timeout_s:
+        raise _refused("deadline")
+
+
+def _refused(reason: str) -> OverloadError:
+    metrics.SCORE_REFUSED.labels(reason).inc()
+    return OverloadError(f"the service has more to score than it can answer in time ({reason}); send the call later")

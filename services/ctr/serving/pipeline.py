@@ -1,0 +1,244 @@
+"""The way of a scoring request, whatever format it came in: decode, choose the model, fill in, score, look on.
+
+Small requests go all the way on the event loop, which costs least; larger ones wait for a thread of their lane
+(`services.ctr.serving.admission`). A request takes its model once, so no answer mixes versions.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from fastapi import Request
+from prometheus_client import Histogram
+
+from llactr_core.errors import LlactrError, RowError
+from llactr_core.explainer import EVALUATIONS
+from llactr_core.scorer import RowReport
+from services.ctr import metrics
+from services.ctr.formats.answers import RowDetail
+from services.ctr.formats.decoding import Batch
+from services.ctr.formats.rows import ROW_ID, routing_key, row_ids
+from services.ctr.registry.store import CHAMPION
+from services.ctr.serving.admission import Lane, Ticket
+from services.ctr.serving.explaining import Explained, Explainers
+from services.ctr.serving.gate import ticket_of
+from services.ctr.serving.hooks import Filling, Routing, Scored, Watching
+from services.ctr.serving.pool import Loaded, ModelPool
+from services.ctr.settings import CtrSettings
+from services.shared.access.auth import Guard
+
+T = TypeVar("T")
+INLINE_BYTES = 256 * 1024  # larger bodies are parsed in a thread, so that the event loop stays free
+WAITING_THREADS = 16
+_log = logging.getLogger(__name__)
+_DECODING = metrics.SCORE_STAGE_SECONDS.labels("decode")
+_FILLING = metrics.SCORE_STAGE_SECONDS.labels("fill")
+_SCORING = metrics.SCORE_STAGE_SECONDS.labels("score")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request to score, as a route read it.
+
+    Args:
+        model: NAME, NAME:VERSION or NAME@ALIAS; None for the default model's champion.
+        decode: reads the body; may raise what a caller should hear.
+        size: bytes of the body.
+        raw: scores without calibration; the watchers do not see them.
+        routing_key: what an experiment tells callers apart by; goes before the body's.
+        row_id: the column with the caller's names of the rows.
+    """
+
+    model: str | None
+    decode: Callable[[], Batch]
+    size: int
+    details: bool = False
+    raw: bool = False
+    routing_key: str | None = None
+    row_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What the watchers saw too, and a detail for each row where they were asked for."""
+
+    scored: Scored
+    details: Sequence[RowDetail] | None
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    loaded: Loaded
+    arm: str | None = None
+
+
+@dataclass(frozen=True)
+class _Filled:
+    batch: Batch
+    absent: Sequence[Sequence[str]] | None = None
+
+    def absent_of(self, row: int) -> Sequence[str]:
+        return () if self.absent is None else self.absent[row]
+
+
+class ScoringPipeline:
+    """Every way in that scores goes through `score`."""
+
+    def __init__(
+        self,
+        pool: ModelPool,
+        settings: CtrSettings,
+        guard: Guard,
+        *,
+        routing: Routing | None = None,
+        filling: Filling | None = None,
+        watching: Sequence[Watching] = (),
+    ) -> None:
+        self._pool = pool
+        self._guard = guard
+        self._routing = routing
+        self._filling = filling
+        self._watching = tuple(watching)
+        self._explainers = Explainers()
+        # Threads that wait for others, for a store or for a model to load; what computes has its lanes.
+        self._waiting = ThreadPoolExecutor(WAITING_THREADS, thread_name_prefix="score-waiting")
+
+    def start(self) -> None:
+        """Nothing begins before the first request."""
+
+    def close(self) -> None:
+        """Wait for no store and no model any more."""
+        self._waiting.shutdown(wait=False, cancel_futures=True)
+
+    async def score(self, request: Request, asked: Asked) -> Answered:
+        """Score a request that the gate has let in and whose key has been checked.
+
+        Raises:
+            LlactrError: the key is limited to other models; there is no such model; the body is refused; the request's
+                lane is full; its deadline has passed.
+            ClientDisconnect: nobody waits for the answer any more.
+        """
+        ticket = ticket_of(request)
+        chosen, filled, lane = await self._prepare(request, ticket, asked)
+        work = partial(_scored, request.state.request_id, chosen, filled, asked)
+        if lane is None:
+            ticket.check()
+            answered = work()
+        else:
+            answered = await lane.run(work, ticket, request)
+        metrics.SCORED_ROWS.labels(chosen.loaded.name).inc(filled.batch.rows)
+        if not asked.raw:
+            for watcher in self._watching:
+                watcher.saw(answered.scored)
+        return answered
+
+    async def explain(self, request: Request, asked: Asked) -> Explained:
+        """Explain a request in the same way, never on the event loop and seen by no watcher; `asked` says which model.
+
+        Raises:
+            ConflictError: the version was trained by a release that could not explain.
+            LlactrError, ClientDisconnect: as `score`.
+        """
+        ticket = ticket_of(request)
+        chosen, filled, lane = await self._prepare(request, ticket, asked, cost=EVALUATIONS)
+        work = partial(self._explainers.explain, chosen.loaded, chosen.arm, filled.batch)
+        return await (self._wait_for(work) if lane is None else lane.run(work, ticket, request))
+
+    async def _prepare(
+        self, request: Request, ticket: Ticket, asked: Asked, cost: int = 1
+    ) -> tuple[_Chosen, _Filled, Lane | None]:
+        """Model, rows and lane of a request, each of whose rows costs as much as scoring `cost` rows."""
+        target = await self._target(request, asked.model)
+        batch = await self._decode(request, ticket, asked)
+        lane = ticket.settle(batch.rows, cost)
+        chosen = await self._choose(request, target, batch, asked)
+        return chosen, await self._fill(chosen.loaded, batch), lane
+
+    async def _target(self, request: Request, reference: str | None) -> Loaded:
+        """The model that the request names, or the champion that it means."""
+        if reference is not None:
+            self._guard.allow(request, _name_of(reference))
+        loaded = await self._resolved(reference)
+        if reference is None:
+            self._guard.allow(request, loaded.name)
+        return loaded
+
+    async def _resolved(self, reference: str | None) -> Loaded:
+        found = self._pool.in_memory(reference)
+        return found if found is not None else await self._wait_for(partial(self._pool.resolve, reference))
+
+    async def _decode(self, request: Request, ticket: Ticket, asked: Asked) -> Batch:
+        work = partial(_timed, _DECODING, asked.decode)
+        if asked.size <= INLINE_BYTES or ticket.lane is None:
+            return work()
+        return await ticket.lane.run(work, ticket, request)
+
+    async def _choose(self, request: Request, target: Loaded, batch: Batch, asked: Asked) -> _Chosen:
+        """The arm of an experiment, where the request leaves it open; for one that cannot be loaded the champion."""
+        if self._routing is None or (asked.model is not None and _is_pinned(asked.model)):
+            return _Chosen(target)
+        key = asked.routing_key or batch.routing_key or routing_key(batch, target.scorer.schema)
+        alias = self._routing.arm(target.name, key or request.state.request_id)
+        if alias is None or alias == CHAMPION:
+            return _Chosen(target, alias)
+        try:
+            return _Chosen(await self._resolved(f"{target.name}@{alias}"), alias)
+        except LlactrError as error:
+            metrics.ARM_FALLBACKS.labels(target.name, alias).inc()
+            _log.debug("the arm %r of %r cannot be used, the champion answers: %s", alias, target.name, error)
+            return _Chosen(target)
+
+    async def _fill(self, loaded: Loaded, batch: Batch) -> _Filled:
+        schema = loaded.scorer.schema
+        if self._filling is None or not batch.rows or not self._filling.applies(schema):
+            return _Filled(batch)
+        filled = await self._wait_for(partial(_timed, _FILLING, partial(self._filling.fill, schema, batch)))
+        return _Filled(filled.batch, filled.absent)
+
+    async def _wait_for(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._waiting, work)
+
+
+def _name_of(reference: str) -> str:
+    return reference.replace("@", ":").partition(":")[0]
+
+
+def _is_pinned(reference: str) -> bool:
+    return ":" in reference or "@" in reference
+
+
+def _timed(stage: Histogram, work: Callable[[], T]) -> T:
+    began = time.perf_counter()
+    done = work()
+    stage.observe(time.perf_counter() - began)
+    return done
+
+
+def _scored(request_id: str, chosen: _Chosen, filled: _Filled, asked: Asked) -> Answered:
+    """Scores, row ids and details of a request; the only place that computes."""
+    batch, scorer = filled.batch, chosen.loaded.scorer
+    own = asked.row_id or (None if ROW_ID in scorer.schema.columns else ROW_ID)
+    ids = None if own is None else row_ids(batch, own)
+    scores: npt.NDArray[np.float64] = np.empty(0)
+    reports: list[RowReport] = []
+    try:
+        if asked.details and batch.rows:
+            scores, reports = _timed(_SCORING, partial(scorer.score_detailed, batch.features, raw=asked.raw))
+        elif batch.rows:
+            scores = _timed(_SCORING, partial(scorer.score, batch.features, raw=asked.raw))
+    except pa.ArrowException as error:
+        raise RowError(f"a column of the request cannot be read: {error}; send text or numbers") from error
+    details = [
+        RowDetail(r.missing, r.unseen, tuple(name for name in r.extra if name != own), filled.absent_of(number))
+        for number, r in enumerate(reports)
+    ]
+    scored = Scored(request_id, chosen.loaded, chosen.arm, batch, scores, ids, asked.size)
+    return Answered(scored, details if asked.details else None)

@@ -1,0 +1,73 @@
+"""The TypeScript client: its types are those of the services, and its own tests pass against a running service."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ctr_house import CtrHouse
+from shop import QUICK, SHOP, write_shop
+
+from llactr_core.data.splits import open_dataset
+from llactr_core.progress import silent
+from llactr_core.training.pipeline import train_bundle
+from services.cli.openapi import write
+
+ROOT = Path(__file__).parents[3] / "clients" / "typescript"
+pytestmark = pytest.mark.skipif(shutil.which("npm") is None, reason="Node.js with npm is not installed")
+
+
+def npm(*arguments: str, **environment: str) -> str:
+    done = subprocess.run(
+        ["npm", *arguments],
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _packages() -> None:
+    """What package-lock.json names, unless it is there already."""
+    installed, wanted = ROOT / "node_modules" / ".package-lock.json", ROOT / "package-lock.json"
+    if not installed.exists() or installed.stat().st_mtime < wanted.stat().st_mtime:
+        npm("ci", "--no-audit", "--no-fund")
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CtrHouse]:
+    folder = tmp_path_factory.mktemp("typescript")
+    options = QUICK.model_copy(update={"enhancer": "none", "epochs": 1})
+    splits = open_dataset(write_shop(folder / "shop"), "click")
+    bundle = train_bundle(splits, SHOP, None, options, folder / "bundle", folder / "checkpoints", silent)
+    running = CtrHouse(folder / "home")
+    running.publish(bundle, "shop")
+    running.start()
+    running.until_ready()
+    yield running
+    running.stop()
+
+
+def test_the_types_are_those_of_the_services(tmp_path: Path) -> None:
+    write(ROOT / "build")
+    committed = {name: (ROOT / "src" / "generated" / f"{name}.ts").read_text() for name in ("ctr", "llm")}
+    for name, types in committed.items():
+        npm("exec", "--", "openapi-typescript", f"build/{name}.json", "-o", str(tmp_path / f"{name}.ts"))
+        assert (tmp_path / f"{name}.ts").read_text() == types, "run `make types` and commit what it changes"
+
+
+def test_the_lock_names_no_place() -> None:
+    assert "resolved" not in (ROOT / "package-lock.json").read_text()
+
+
+def test_the_client_compiles_and_its_tests_pass_against_the_service(house: CtrHouse) -> None:
+    shutil.rmtree(ROOT / "dist", ignore_errors=True)
+    out = npm("test", LLACTR_TEST_CTR_URL=house.url, LLACTR_TEST_KEY=house.key)
+    assert "# skipped 0" in out
+    assert "# fail 0" in out
