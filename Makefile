@@ -24,7 +24,7 @@ bin := $(VENV)/bin
 pip := $(bin)/python -m pip --disable-pip-version-check
 locked := pyproject.toml clients/python/pyproject.toml requirements.lock
 
-.PHONY: run install test test-vllm test-compose lint results ssft docs first-run
+.PHONY: run install test test-vllm test-compose lint results ssft docs types first-run
 .DEFAULT_GOAL := run
 
 # exec: the supervisor takes the place of the recipe's shell, so that it is the one that make passes SIGTERM on to.
@@ -58,6 +58,12 @@ ssft: $(VENV)/.installed-dev
 
 docs: $(VENV)/.installed-dev
 	$(bin)/python -m services.cli.reference
+
+# The TypeScript client's types, from the services' OpenAPI documents.
+types: $(VENV)/.installed-dev
+	$(bin)/python -m services.cli.openapi clients/typescript/build
+	npm --prefix clients/typescript ci --no-audit --no-fund
+	npm --prefix clients/typescript run generate
 
 # A fresh clone of HEAD in an empty folder: both commands as the README prints them, into docs/first-run.md.
 first-run:

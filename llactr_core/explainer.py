@@ -172,8 +172,8 @@ class Explainer:
         shares = [self._shapley(row, self._orders) for row in rows]  # [P, K] each
         empty = np.empty((0, *self._orders.shape))
         by_order = np.stack(shares) if shares else empty  # [B, P, K]
-        by_pair = by_order.reshape(len(rows), -1, 2, rows.shape[1]).mean(2)  # an order and its reverse: [B, P / 2, K]
-        pairs = by_pair.shape[1]
+        pairs = self.permutations // 2
+        by_pair = by_order.reshape(len(rows), pairs, 2, rows.shape[1]).mean(2)  # an order and its reverse
         error = by_pair.std(1, ddof=1) / np.sqrt(pairs) if pairs > 1 else None
         return baseline, by_order.mean(1), error
 

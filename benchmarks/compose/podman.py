@@ -44,6 +44,7 @@ class Podman:
             "CONTAINERS_CONF": str(folder / "containers.conf"),
             "CONTAINERS_STORAGE_CONF": str(folder / "storage.conf"),
             "COMPOSE_PROJECT_NAME": PROJECT,
+            "TMPDIR": str(folder),
         }
         self._environment = {**os.environ, **own, **variables}
 

@@ -37,7 +37,8 @@ def first_model(
         await_services(client, wait_s)
         job = ensure_model(client, choose(data, label), display, display.say, wait_s)
         found = job.champion()
-    say(f"model {job.name}\n\n{job.metrics_table()}")
+        summary = f"model {job.name}\n\n{job.metrics_table()}"
+    say(summary)
     result({"model": job.name, "version": found.version if found else None}, as_json)
 
 

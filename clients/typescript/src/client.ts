@@ -30,6 +30,10 @@ export interface ScoreOptions {
   /** NAME, NAME:VERSION or NAME@ALIAS. */
   readonly model?: string;
   readonly details?: boolean;
+  /** Leave the scores uncalibrated. */
+  readonly raw?: boolean;
+  /** The column with the caller's own ids of the rows, by which outcomes may name them. */
+  readonly row_id?: string;
 }
 
 const FINAL = new Set(["succeeded", "failed", "cancelled"]);
@@ -62,6 +66,18 @@ export class LlactrClient {
     return given(answer) as Ctr["ScoreResponse"]; // the service also speaks NDJSON and Arrow, where they are asked for
   }
 
+  /** What each field and each pair of fields contributes to the logit. */
+  async explain(features: Features, model?: string): Promise<Ctr["ExplainResponse"]> {
+    const query = model === undefined ? {} : { model };
+    const answer = await this.ctr.POST("/v1/explain", { body: features, params: { query } });
+    return given(answer) as Ctr["ExplainResponse"]; // the document says pairs, the library says lists
+  }
+
+  /** Tell what came of scored rows; returns how many labels were accepted. */
+  async outcomes(outcomes: Ctr["Outcome"][]): Promise<number> {
+    return given(await this.ctr.POST("/v1/outcomes", { body: { outcomes } })).accepted;
+  }
+
   async models(): Promise<Ctr["ModelsResponse"]["models"]> {
     return given(await this.ctr.GET("/v1/models")).models;
   }
@@ -86,6 +102,17 @@ export class LlactrClient {
   async promote(model: string, version: string, alias = "champion", force = false): Promise<Ctr["AliasResponse"]> {
     const params = { path: { model, alias } };
     return given(await this.ctr.PUT("/v1/admin/models/{model}/aliases/{alias}", { body: { version, force }, params }));
+  }
+
+  /** Let the champion before the present one score again. */
+  async rollback(model: string): Promise<Ctr["AliasResponse"]> {
+    return given(await this.ctr.POST("/v1/admin/models/{model}/rollback", { params: { path: { model } } }));
+  }
+
+  /** How the scores of the last hours hold against their outcomes, and how far the rows have drifted. */
+  async quality(model: string, windowHours = 24): Promise<Ctr["LiveQuality"]> {
+    const params = { path: { model }, query: { window_hours: windowHours } };
+    return given(await this.ctr.GET("/v1/models/{model}/quality", { params }));
   }
 
   async job(service: Service, id: string): Promise<Job> {

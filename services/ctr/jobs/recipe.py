@@ -1,7 +1,6 @@
 """What a version is made from, and the making: data and table -> bundle -> registered version, each step once."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from llactr_core import __version__
 from llactr_core.bundle import Bundle

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,24 @@ from services.shared.storage.clock import time_of
 from services.shared.storage.storage import Storage
 
 FETCHED = 10_000
+_NUMBERS: dict[str, Any] = {
+    "rows": 9120,
+    "labelled": 8000,
+    "clicks": 570,
+    "predicted": 581.3,
+    "auc": 0.783,
+    "logloss": 0.221,
+    "ece": 0.006,
+    "predicted_over_true": 1.02,
+}
+EXAMPLE: dict[str, Any] = {
+    "model": "bank-marketing",
+    "window_hours": 24,
+    "capped": False,
+    "versions": [{**_NUMBERS, "version": "5f0c1a9be2d4", "shadow": False, "arms": {"champion": _NUMBERS}}],
+    "drift": [{"version": "5f0c1a9be2d4", "rows": 9120, "scores": 0.012, "fields": {"age": 0.02, "job": 0.31}}],
+    "outcomes": {"received": 8100, "unmatched": 100},
+}
 
 Group: TypeAlias = tuple[str, bool, str | None]  # version, whether it was a shadow, arm
 
@@ -73,7 +91,7 @@ class Labels(BaseModel):
 class LiveQuality(BaseModel):
     """The live quality of a model."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra={"example": EXAMPLE})
 
     model: str
     window_hours: float

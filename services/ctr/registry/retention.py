@@ -109,7 +109,7 @@ class Retention:
 
 def _aliases(session: Session, model: str) -> dict[str, str]:
     query = select(AliasRow.alias, AliasRow.version).where(AliasRow.model == model)
-    return dict(session.execute(query).tuples().all())
+    return {row.alias: row.version for row in session.execute(query)}
 
 
 def _named_by_jobs(session: Session, model: str) -> set[str]:

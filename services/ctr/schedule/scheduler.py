@@ -53,7 +53,10 @@ class Scheduler:
     def close(self) -> None:
         """End; a question to the LLM service that is under way is not waited for."""
         self._closed.set()
-        self._thread.join(CLOSE_S)
+        if self._thread.is_alive():
+            self._thread.join(CLOSE_S)
+        if not self._thread.is_alive():
+            self._disconnect()
 
     def look(self) -> None:
         """Start what is due, once. What goes wrong is logged when it begins, and tried again with the next look."""
@@ -80,7 +83,6 @@ class Scheduler:
                 self.look()
             except Exception:
                 logger.exception("looking at the schedules failed")
-        self._disconnect()
 
     def _start_due(self, schedule: Schedule) -> None:
         if schedule.is_due:

@@ -87,14 +87,15 @@ class Recorder:
     """Takes notes of answered requests without keeping them waiting.
 
     What is lost when the process is killed is what was not written: about `flush_s` seconds of scores and five times
-    that of drift and shadow counts. While the database does not answer, as many scores wait as the buffer has rows.
+    that of drift and shadow counts. While the database does not answer, twice as many scores wait as the buffer has
+    rows. Counts whose commit was cut off by an outage may be added twice; scores never are.
     """
 
     def __init__(self, storage: Storage, pool: ModelPool, *, rows: int, size: int, flush_s: float) -> None:
         self._pool = pool
         self._flush_s = flush_s
         self._buffer = Buffer(rows, size)
-        self._scores = ScoreLog(storage, rows)
+        self._scores = ScoreLog(storage, 2 * rows)  # those of the shadow are logged too
         self._comparisons = Comparisons(storage)
         self._drift = DriftCounts(storage)
         self._turns = 0

@@ -201,7 +201,7 @@ def _check(name: str, role: Role, digest: str, scopes: Collection[str] | None) -
 def _check_rate(rate_per_s: float | None) -> None:
     if rate_per_s is not None and not MIN_RATE <= rate_per_s <= MAX_RATE:
         raise OptionError(
-            f"the rate is {rate_per_s:g}; give {MIN_RATE:g} to {MAX_RATE:g} calls a second, or null for none of its own",
+            f"the rate is {rate_per_s:g}; give {MIN_RATE:g} to {MAX_RATE:g} calls a second, or null",
             field="rate_per_s",
         )
 

@@ -55,8 +55,8 @@ def storage_full(error: BaseException, folder: Path) -> StorageFullError | None:
             return cause
         if getattr(cause, "errno", None) in _FULL or any(words in str(cause) for words in _WORDS):
             return StorageFullError(
-                f"the disk of {folder} is full ({_free(folder)} free); free some space there, or move the service's "
-                "home to a larger disk, and submit the job again"
+                f"the disk of {folder} is full: {_free(folder)} left, and the job needs more; free some space there, "
+                "or move the service's home to a larger disk, and submit the job again"
             )
         cause = cause.__cause__
     return None
@@ -64,4 +64,4 @@ def storage_full(error: BaseException, folder: Path) -> StorageFullError | None:
 
 def _free(folder: Path) -> str:
     existing = next((place for place in (folder, *folder.parents) if place.exists()), None)
-    return "nothing" if existing is None else f"{shutil.disk_usage(existing).free / MEBIBYTE:.1f} MiB"
+    return "nothing is" if existing is None else f"{shutil.disk_usage(existing).free / MEBIBYTE:.1f} MiB are"

@@ -44,6 +44,7 @@ def _packages() -> None:
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CtrHouse]:
     folder = tmp_path_factory.mktemp("typescript")
     options = QUICK.model_copy(update={"enhancer": "none", "epochs": 1})
+    (folder / "shop").mkdir()
     splits = open_dataset(write_shop(folder / "shop"), "click")
     bundle = train_bundle(splits, SHOP, None, options, folder / "bundle", folder / "checkpoints", silent)
     running = CtrHouse(folder / "home")
@@ -58,7 +59,7 @@ def test_the_types_are_those_of_the_services(tmp_path: Path) -> None:
     write(ROOT / "build")
     committed = {name: (ROOT / "src" / "generated" / f"{name}.ts").read_text() for name in ("ctr", "llm")}
     for name, types in committed.items():
-        npm("exec", "--", "openapi-typescript", f"build/{name}.json", "-o", str(tmp_path / f"{name}.ts"))
+        npm("exec", "--", "openapi-typescript", f"build/{name}.json", "--default-non-nullable=false", "-o", str(tmp_path / f"{name}.ts"))
         assert (tmp_path / f"{name}.ts").read_text() == types, "run `make types` and commit what it changes"
 
 

@@ -126,3 +126,23 @@ def test_the_audit_tells_what_was_done(llactr: Run, place: dict[str, str]) -> No
         201,
     )
     assert newest[0].id not in {entry.id for entry in older}
+
+
+def test_a_key_that_exists_can_be_given_twice(llactr: Run, place: dict[str, str], tmp_path: Path) -> None:
+    file = tmp_path / "reader.key"
+    file.write_text("llactr_a-key-that-somebody-made-before\n")
+    first = llactr("create", "prometheus", "--role", "reader", "--key-file", str(file))
+    again = llactr("create", "prometheus", "--role", "reader", "--key-file", str(file))
+    assert [key["id"] for key in again["keys"]] == [key["id"] for key in first["keys"]]
+    assert "key" not in first
+    with Client(place["LLACTR_CTR_URL"], place["LLACTR_LLM_URL"], file.read_text().strip()) as reader:
+        assert reader.models() == ()
+        assert reader.schemas() == ()
+
+
+@pytest.mark.parametrize("content", ["", "short", None], ids=["empty", "short", "missing"])
+def test_a_file_without_a_key_is_refused(llactr: Run, tmp_path: Path, content: str | None) -> None:
+    file = tmp_path / "some.key"
+    if content is not None:
+        file.write_text(content)
+    assert str(file) in llactr("create", "x", "--role", "reader", "--key-file", str(file), refused=True)

@@ -6,10 +6,12 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
 from servers import Postgres, program
+from sqlalchemy import text
 
 from llactr_core.bundle import Bundle
 from llactr_core.scorer import Scorer
@@ -36,10 +38,15 @@ class Home:
         for name, url in (urls or {}).items():
             self.variables[f"{name.upper()}_DATABASE"] = url.replace("+psycopg", "")
 
+        self.storages: list[Storage] = []
+
+    def storage(self, service: str) -> Storage:
+        storage = Storage((self.ctr if service == "ctr" else self.llm).storage_url)
+        self.storages.append(storage)
+        return storage
+
     def registry(self) -> Registry:
-        storage = Storage(self.ctr.storage_url)
-        migrate(storage, "services.ctr")
-        return Registry(storage, self.ctr.bundles)
+        return Registry(self.storage("ctr"), self.ctr.bundles)
 
 
 @pytest.fixture(params=["SQLite", "PostgreSQL"])
@@ -49,13 +56,19 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def place(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Place]:
-    def make(name: str) -> Home:
-        if kind == "SQLite":
-            return Home(tmp_path / name, None)
-        postgres: Postgres = request.getfixturevalue("postgres")
-        return Home(tmp_path / name, {service: postgres.new_database() for service in ("ctr", "llm")})
+    made: list[Home] = []
 
-    return make
+    def make(name: str) -> Home:
+        urls = None
+        if kind == "PostgreSQL":
+            postgres: Postgres = request.getfixturevalue("postgres")
+            urls = {service: postgres.new_database() for service in ("ctr", "llm")}
+        made.append(Home(tmp_path / name, urls))
+        return made[-1]
+
+    yield make
+    for storage in (storage for home in made for storage in home.storages):
+        storage.close()
 
 
 def run_documented(title: str, backup: Path, home: Home) -> None:
@@ -69,28 +82,35 @@ def run_documented(title: str, backup: Path, home: Home) -> None:
 
 
 def test_what_was_saved_comes_back(
-    kind: str, place: Place, tmp_path: Path, bundles: dict[str, Bundle], tiny: object
+    kind: str, place: Place, tmp_path: Path, bundles: dict[str, Bundle], tiny: Any
 ) -> None:
     first, second, backup = place("first"), place("second"), tmp_path / "backup"
+    for service in ("ctr", "llm"):
+        migrate(first.storage(service), f"services.{service}")
     registry = first.registry()
-    migrate(Storage(first.llm.storage_url), "services.llm")
     (first.folder / "llm" / "artifacts").mkdir(parents=True)
     (first.folder / "llm" / "artifacts" / "table.bin").write_bytes(b"\x00\x01")
     key = ensure_admin_key(first.ctr.key_file)
     for name, bundle in bundles.items():
         shutil.copytree(bundle.path, first.ctr.bundles / bundle.version)
-        registry.register("tiny", bundle.version, tiny.lineage_of(bundle), bundle.metrics)  # type: ignore[attr-defined]
+        registry.register("tiny", bundle.version, tiny.lineage_of(bundle), bundle.metrics)
         registry.set_alias("tiny", "champion" if name == "llactr" else "challenger", bundle.version)
-    expected = Scorer.load(registry.path("tiny", bundles["llactr"].version)).score(ROWS)
+    expected = Scorer.load(registry.bundle_path(bundles["llactr"].version)).score(ROWS)
+
+    aliases = registry.aliases()["tiny"]
 
     run_documented(f"backup, {kind}", backup, first)
+    for storage in first.storages:
+        storage.close()
     shutil.rmtree(first.folder)
     run_documented(f"restore, {kind}", backup, second)
 
     restored = second.registry()
-    assert restored.aliases("tiny") == {name: bundles[b].version for name, b in (("champion", "llactr"), ("challenger", "none"))}
-    assert Scorer.load(restored.path("tiny", restored.aliases("tiny")["champion"])).score(ROWS).tolist() == expected.tolist()
+    assert restored.aliases()["tiny"] == aliases
+    again = Scorer.load(restored.bundle_path(aliases["champion"])).score(ROWS)
+    assert again.tolist() == expected.tolist()
     assert (second.folder / "llm" / "artifacts" / "table.bin").read_bytes() == b"\x00\x01"
     assert second.ctr.key_file.read_text().strip() == key
     assert second.ctr.key_file.stat().st_mode & 0o077 == 0
-    Storage(second.llm.storage_url).ping()
+    with second.storage("llm").reading() as session:
+        assert session.execute(text("SELECT count(*) FROM api_keys")).scalar() == 0

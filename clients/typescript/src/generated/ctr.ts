@@ -41,6 +41,206 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/explain": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Explain the scores of feature rows
+         * @description What every field and every pair of fields adds to the logit of each row. The bodies of POST /v1/score.
+         */
+        post: operations["explain_v1_explain_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/health/live": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Whether the process lives
+         * @description 200 while it answers.
+         */
+        get: operations["live_v2_health_live_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/health/ready": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Whether a champion is loaded and verified
+         * @description 200 as soon as a champion can score.
+         */
+        get: operations["ready_v2_health_ready_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Name the service
+         * @description Its name, version and extensions.
+         */
+        get: operations["server_v2_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/models/{model}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Describe a model's tensors
+         * @description One input per column of the schema, and the output.
+         */
+        get: operations["metadata_v2_models__model__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/models/{model}/versions/{version}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Describe a version's tensors
+         * @description One input per column of the schema, and the output.
+         */
+        get: operations["version_metadata_v2_models__model__versions__version__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/models/{model}/ready": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Whether a model scores
+         * @description 200 once it is loaded and verified.
+         */
+        get: operations["ready_v2_models__model__ready_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/models/{model}/versions/{version}/ready": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Whether a version scores
+         * @description 200 once it is loaded and verified; asking loads it.
+         */
+        get: operations["version_ready_v2_models__model__versions__version__ready_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/models/{model}/infer": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Score tensors
+         * @description Click probabilities of B rows by a model's champion, a version or an alias.
+         */
+        post: operations["infer_v2_models__model__infer_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/models/{model}/versions/{version}/infer": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Score tensors by a version
+         * @description Click probabilities of B rows by one version.
+         */
+        post: operations["version_infer_v2_models__model__versions__version__infer_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/models": {
         parameters: {
             query?: never;
@@ -101,6 +301,133 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/models/{model}/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the decisions about a model's aliases
+         * @description Promotions, refusals with the gate's numbers, roll backs and removals, the newest first.
+         */
+        get: operations["history_v1_models__model__history_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/models/{model}/aliases/{alias}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Point an alias at a version
+         * @description Moves the alias atomically once the version's bundle is verified; `champion` also has to pass the gate.
+         *
+         *     The gate compares the version with the champion on held-out rows. What it refuses is answered with 409, code
+         *     `gate-refused`, the reason and the numbers; `force` overrules it. A version that was champion before passes.
+         */
+        put: operations["set_alias_v1_admin_models__model__aliases__alias__put"];
+        post?: never;
+        /**
+         * Remove an alias
+         * @description The version stays. `champion` and `previous` cannot be removed.
+         */
+        delete: operations["remove_alias_v1_admin_models__model__aliases__alias__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/models/{model}/rollback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Go back to the champion before
+         * @description Points `champion` at the champion before, without the gate; once more, at the one before that.
+         */
+        post: operations["roll_back_v1_admin_models__model__rollback_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/models/{model}/versions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Register a bundle that was trained elsewhere
+         * @description Copies the bundle, verifies it on its golden rows, and registers it; no alias is moved.
+         */
+        post: operations["register_v1_admin_models__model__versions_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/models/{model}/versions/{version}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Delete a version
+         * @description Deletes the version, and its bundle where no other model has it; not what an alias or a job names.
+         */
+        delete: operations["delete_v1_admin_models__model__versions__version__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/models/{model}/prune": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Delete the versions that the retention gives up
+         * @description What a worker does once an hour: see the settings `keep_versions` and `keep_hours`.
+         */
+        post: operations["prune_v1_admin_models__model__prune_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/admin/models/{model}/train": {
         parameters: {
             query?: never;
@@ -112,7 +439,10 @@ export interface paths {
         put?: never;
         /**
          * Train a version of a model
-         * @description A job trains the version and registers it; it becomes the champion if the model has none.
+         * @description A job trains the version, registers it, and makes it champion if the model has none.
+         *
+         *     With `promote` the gate decides about it; what it refuses, and what was not to be promoted, gets the alias
+         *     `challenger`. `force` needs a key with the role admin.
          */
         post: operations["train_v1_admin_models__model__train_post"];
         delete?: never;
@@ -132,7 +462,9 @@ export interface paths {
         put?: never;
         /**
          * Refresh a model's field semantics
-         * @description A job tunes a new field table, trains the champion's recipe on it, and promotes the result.
+         * @description A job takes a new field table, trains the champion's recipe on it, and promotes it if the gate lets it pass.
+         *
+         *     `force` needs a key with the role admin.
          */
         post: operations["refresh_v1_admin_refresh_post"];
         delete?: never;
@@ -141,7 +473,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/v1/admin/models/{model}/aliases/{alias}": {
+    "/v1/models/{model}/traffic": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show a model's traffic plan
+         * @description Who answers, who is compared and how much is logged; without a plan, what holds then.
+         */
+        get: operations["show_v1_models__model__traffic_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/models/{model}/traffic": {
         parameters: {
             query?: never;
             header?: never;
@@ -150,12 +502,111 @@ export interface paths {
         };
         get?: never;
         /**
-         * Point an alias at a version
-         * @description Moves the alias atomically once the version's bundle is verified. A roll back is the same call.
+         * Replace a model's traffic plan
+         * @description Holds in every process within the poll interval. A routing key changes its arm only where weights changed.
          */
-        put: operations["set_alias_v1_admin_models__model__aliases__alias__put"];
+        put: operations["replace_v1_admin_models__model__traffic_put"];
+        post?: never;
+        /**
+         * End a model's experiment and shadow
+         * @description The champion answers all again; the answer is the plan that holds then.
+         */
+        delete: operations["remove_v1_admin_models__model__traffic_delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/models/{model}/shadow": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Compare shadows with what was answered
+         * @description Over whole hours: every pair of a version that answered and a shadow.
+         */
+        get: operations["shadow_v1_models__model__shadow_get"];
+        put?: never;
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/outcomes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Report what came of scored rows
+         * @description Labels 0 and 1, by (request_id, row) or the caller's row_id; a later label for the same row replaces it.
+         *
+         *     They may come before the scores are written, and are kept as long as those. A key that is limited to models
+         *     labels only rows of these.
+         */
+        post: operations["post_v1_outcomes_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/models/{model}/quality": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show the live quality of a model's versions
+         * @description AUC, LogLoss and calibration of the logged scores that have labels, and drift, by version and arm.
+         */
+        get: operations["show_v1_models__model__quality_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/models/{model}/schedule": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The schedule of a model's refreshes
+         * @description What was set, when it is due next, and the last job that it started.
+         */
+        get: operations["get_v1_admin_models__model__schedule_get"];
+        /**
+         * Set the schedule of a model's refreshes
+         * @description Refreshes the model every so many hours, when its field table has a new version, or both.
+         *
+         *     A time that comes while a refresh of the model is at work passes without another one; times that were missed
+         *     while no worker lived are made up for once. For each field table at most one refresh is started. `force` in
+         *     the request needs a key with the role admin.
+         */
+        put: operations["put_v1_admin_models__model__schedule_put"];
+        post?: never;
+        /**
+         * Delete the schedule of a model's refreshes
+         * @description Answers what it was. A refresh that it has started goes on.
+         */
+        delete: operations["delete_v1_admin_models__model__schedule_delete"];
         options?: never;
         head?: never;
         patch?: never;
@@ -278,7 +729,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** What this process did and how it is, in Prometheus' text format */
+        /** What the service's API did and how it is, in Prometheus' text format */
         get: operations["scrape_metrics_get"];
         put?: never;
         post?: never;
@@ -340,18 +791,31 @@ export interface components {
             version: string;
             /**
              * Force
-             * @description Overrule the gate. A damaged bundle is refused even so.
+             * @description Do not ask the gate. A damaged bundle is refused even so.
              * @default false
              */
-            force: boolean;
+            force?: boolean;
         };
         /**
          * AliasResponse
-         * @description Where the alias points now, and where it pointed before.
+         * @description Where the alias points, where it pointed before, and why it was moved.
          * @example {
          *       "alias": "champion",
+         *       "gate": {
+         *         "clicks": 131,
+         *         "difference": {
+         *           "interval": [
+         *             -0.0012,
+         *             0.007
+         *           ],
+         *           "value": 0.0031
+         *         },
+         *         "passed": true,
+         *         "rows": 1131
+         *       },
          *       "model": "bank-marketing",
          *       "previous": "90b2fd1c77aa",
+         *       "reason": "AUC +0.0031 (-0.0012 to +0.0070) against the champion: not shown to be worse by more than 0.002; predicted/true 0.984 (0.901 to 1.070) lies within 0.9 to 1.1",
          *       "version": "5f0c1a9be2d4"
          *     }
          */
@@ -364,6 +828,8 @@ export interface components {
             version: string;
             /** Previous */
             previous: string | null;
+            /** Reason */
+            reason: string;
             /**
              * Gate
              * @description The numbers that the gate looked at, if it did.
@@ -371,6 +837,19 @@ export interface components {
             gate?: {
                 [key: string]: unknown;
             } | null;
+        };
+        /**
+         * Arm
+         * @description One alias of an experiment, and how much of the traffic it answers.
+         */
+        Arm: {
+            /** Alias */
+            alias: string;
+            /**
+             * Weight
+             * @description In proportion to the other arms; shown so that all sum to 1.
+             */
+            weight: number;
         };
         /**
          * AuditList
@@ -431,6 +910,232 @@ export interface components {
             request_id: string;
         };
         /**
+         * Comparison
+         * @description How a shadow scored the rows that another version answered.
+         */
+        Comparison: {
+            /**
+             * Version
+             * @description The version that answered.
+             */
+            version: string;
+            /**
+             * Shadow
+             * @description The version that scored beside it.
+             */
+            shadow: string;
+            /** Rows */
+            rows: number;
+            /**
+             * Mean Difference
+             * @description Mean absolute difference of the scores.
+             */
+            mean_difference: number;
+            /** Largest Difference */
+            largest_difference: number;
+            /**
+             * Correlation
+             * @description Pearson's; null where one of the two never varied.
+             */
+            correlation: number | null;
+            /**
+             * Mean Score
+             * @description Mean of the answered scores.
+             */
+            mean_score: number;
+            /**
+             * Mean Shadow
+             * @description Mean of the shadow's scores.
+             */
+            mean_shadow: number;
+        };
+        /**
+         * DeletedResponse
+         * @description The versions that were deleted, or would be.
+         * @example {
+         *       "dry_run": false,
+         *       "versions": [
+         *         "90b2fd1c77aa"
+         *       ]
+         *     }
+         */
+        DeletedResponse: {
+            /** Versions */
+            versions: string[];
+            /**
+             * Dry Run
+             * @default false
+             */
+            dry_run?: boolean;
+        };
+        /**
+         * Drift
+         * @description Population stability indices of a version between its held-out rows and the logged ones.
+         */
+        Drift: {
+            /** Version */
+            version: string;
+            /** Rows */
+            rows: number;
+            /** Scores */
+            scores: number;
+            /** Fields */
+            fields: {
+                [key: string]: number;
+            };
+        };
+        /**
+         * ExplainResponse
+         * @description Explanations in the order of the rows.
+         * @example {
+         *       "method": {
+         *         "approximate": {
+         *           "deep": "the deep part: Shapley values against the row whose fields are all unseen, averaged over sampled orders of the fields; they sum to the deep part exactly, deep_error is the standard error of each"
+         *         },
+         *         "exact": [
+         *           "bias",
+         *           "first_order",
+         *           "fm",
+         *           "fie"
+         *         ],
+         *         "permutations": 64
+         *       },
+         *       "model": {
+         *         "name": "bank-marketing",
+         *         "version": "5f0c1a9be2d4"
+         *       },
+         *       "request_id": "0c9d6a5e4f",
+         *       "rows": [
+         *         {
+         *           "bias": -1.9,
+         *           "deep_baseline": -0.3,
+         *           "fields": [
+         *             {
+         *               "contribution": -0.16,
+         *               "deep": -0.05,
+         *               "deep_error": 0.002,
+         *               "field": "age",
+         *               "first_order": -0.11,
+         *               "share": -0.17,
+         *               "value": "known"
+         *             },
+         *             {
+         *               "contribution": -0.16,
+         *               "deep": -0.05,
+         *               "deep_error": 0.002,
+         *               "field": "job",
+         *               "first_order": -0.11,
+         *               "share": -0.17,
+         *               "value": "known"
+         *             }
+         *           ],
+         *           "logit": -2.54,
+         *           "pairs": [
+         *             {
+         *               "contribution": -0.02,
+         *               "fie": -0.005,
+         *               "fields": [
+         *                 "age",
+         *                 "job"
+         *               ],
+         *               "fm": -0.015
+         *             }
+         *           ],
+         *           "probability": 0.0731,
+         *           "raw_probability": 0.0731
+         *         }
+         *       ]
+         *     }
+         */
+        ExplainResponse: {
+            /** @description The version that was explained. */
+            model: components["schemas"]["ModelName"];
+            /** Request Id */
+            request_id: string;
+            /**
+             * Arm
+             * @description The alias that an experiment chose; only then.
+             */
+            arm?: string | null;
+            method: components["schemas"]["Method"];
+            /** Rows */
+            rows: components["schemas"]["ExplainedRow"][];
+        };
+        /**
+         * ExplainedRow
+         * @description One row: bias + deep_baseline + the contributions of all fields + those of all pairs = logit.
+         */
+        ExplainedRow: {
+            /**
+             * Logit
+             * @description The model's, before calibration.
+             */
+            logit: number;
+            /**
+             * Probability
+             * @description Calibrated, as POST /v1/score answers.
+             */
+            probability: number;
+            /**
+             * Raw Probability
+             * @description sigmoid(logit).
+             */
+            raw_probability: number;
+            /**
+             * Bias
+             * @description The model's constant, and what single precision rounded off (about 1e-6).
+             */
+            bias: number;
+            /**
+             * Deep Baseline
+             * @description The deep part of a row whose fields are all unseen.
+             */
+            deep_baseline: number;
+            /** Fields */
+            fields: components["schemas"]["FieldPart"][];
+            /** Pairs */
+            pairs: components["schemas"]["PairPart"][];
+        };
+        /**
+         * FieldPart
+         * @description What one field adds by itself.
+         */
+        FieldPart: {
+            /** Field */
+            field: string;
+            /**
+             * Value
+             * @description What training knew of the row's value.
+             * @enum {string}
+             */
+            value: "known" | "unseen" | "missing";
+            /**
+             * Contribution
+             * @description first_order + deep: what counts towards the logit.
+             */
+            contribution: number;
+            /**
+             * First Order
+             * @description The weight of the value; exact.
+             */
+            first_order: number;
+            /**
+             * Deep
+             * @description The field's Shapley value of the deep part; an approximation.
+             */
+            deep: number;
+            /**
+             * Deep Error
+             * @description Its standard error; null where too few orders were sampled.
+             */
+            deep_error: number | null;
+            /**
+             * Share
+             * @description For ranking: contribution plus half of each pair of the field. bias, deep_baseline and all shares sum to the logit too.
+             */
+            share: number;
+        };
+        /**
          * Health
          * @description The answer of /healthz and /readyz.
          */
@@ -439,6 +1144,73 @@ export interface components {
             status: string;
             /** Reason */
             reason?: string | null;
+        };
+        /**
+         * HistoryResponse
+         * @description Decisions about a model's aliases, the newest first.
+         */
+        HistoryResponse: {
+            /** Decisions */
+            decisions: components["schemas"]["Move"][];
+        };
+        /**
+         * ImportRequest
+         * @description Where the bundle lies.
+         * @example {
+         *       "bundle": "s3://models/bank-marketing/2026-11"
+         *     }
+         */
+        ImportRequest: {
+            /**
+             * Bundle
+             * @description A folder or URL under `data_roots`, as `llactr train` writes it.
+             */
+            bundle: string;
+        };
+        /**
+         * InferResponse
+         * @description The answer to a request.
+         * @example {
+         *       "id": "42",
+         *       "model_name": "bank-marketing",
+         *       "model_version": "5f0c1a9be2d4",
+         *       "outputs": [
+         *         {
+         *           "data": [
+         *             0.0731,
+         *             0.4128
+         *           ],
+         *           "datatype": "FP32",
+         *           "name": "score",
+         *           "shape": [
+         *             2
+         *           ]
+         *         }
+         *       ],
+         *       "parameters": {
+         *         "request_id": "0c9d6a5e4f"
+         *       }
+         *     }
+         */
+        InferResponse: {
+            /** Model Name */
+            model_name: string;
+            /** Model Version */
+            model_version: string;
+            /**
+             * Id
+             * @description The request's id, where it has one.
+             */
+            id?: string | null;
+            /**
+             * Parameters
+             * @description request_id, which outcomes are reported under, and the arm.
+             */
+            parameters: {
+                [key: string]: unknown;
+            };
+            /** Outputs */
+            outputs: components["schemas"]["OutputTensor"][];
         };
         /**
          * JobList
@@ -542,6 +1314,7 @@ export interface components {
          * @description A key to make, or (with its digest) one that the caller has made and keeps.
          * @example {
          *       "name": "ci",
+         *       "rate_per_s": 50,
          *       "role": "trainer",
          *       "scopes": [
          *         "movies"
@@ -564,6 +1337,11 @@ export interface components {
              * @description The schemas (LLM) or models (CTR) that it is limited to; null is all.
              */
             scopes?: string[] | null;
+            /**
+             * Rate Per S
+             * @description The most calls a second; null is the service's default for keys.
+             */
+            rate_per_s?: number | null;
             /**
              * Digest
              * @description SHA-256 (64 hex digits) of a key that the caller made; null lets the service make it.
@@ -591,10 +1369,28 @@ export interface components {
             role: string;
             /** Scopes */
             scopes: string[] | null;
+            /**
+             * Rate Per S
+             * @description The most calls a second; null is the service's default.
+             */
+            rate_per_s: number | null;
             /** Created At */
             created_at: string;
             /** Revoked At */
             revoked_at: string | null;
+        };
+        /**
+         * Labels
+         * @description The labels that came, and how many of them name no logged score.
+         */
+        Labels: {
+            /**
+             * Received
+             * @description Up to the cap, the newest.
+             */
+            received: number;
+            /** Unmatched */
+            unmatched: number;
         };
         /**
          * Lineage
@@ -652,6 +1448,75 @@ export interface components {
              * @description The version that a refresh started from.
              */
             parent?: string | null;
+            /**
+             * Start From
+             * @description The version whose weights the training began with.
+             */
+            start_from?: string | null;
+        };
+        /**
+         * Live
+         * @description The process answers.
+         */
+        Live: {
+            /** Live */
+            live: boolean;
+        };
+        /**
+         * LiveQuality
+         * @description The live quality of a model.
+         */
+        LiveQuality: {
+            /** Model */
+            model: string;
+            /** Window Hours */
+            window_hours: number;
+            /**
+             * Capped
+             * @description Whether there are more labelled rows than were looked at: the newest were.
+             */
+            capped: boolean;
+            /** Versions */
+            versions: components["schemas"]["VersionQuality"][];
+            /** Drift */
+            drift: components["schemas"]["Drift"][];
+            outcomes: components["schemas"]["Labels"];
+        };
+        /**
+         * Method
+         * @description How the parts were found.
+         */
+        Method: {
+            /** Exact */
+            exact: string[];
+            /**
+             * Approximate
+             * @description Parts that are approximated, and how.
+             */
+            approximate: {
+                [key: string]: string;
+            };
+            /**
+             * Permutations
+             * @description Orders of the fields that the deep part was averaged over.
+             */
+            permutations: number;
+        };
+        /**
+         * ModelMetadata
+         * @description A model's tensors: one input per column of its schema.
+         */
+        ModelMetadata: {
+            /** Name */
+            name: string;
+            /** Versions */
+            versions: string[];
+            /** Platform */
+            platform: string;
+            /** Inputs */
+            inputs: components["schemas"]["TensorMetadata"][];
+            /** Outputs */
+            outputs: components["schemas"]["TensorMetadata"][];
         };
         /**
          * ModelName
@@ -662,6 +1527,16 @@ export interface components {
             name: string;
             /** Version */
             version: string;
+        };
+        /**
+         * ModelReady
+         * @description This model can score.
+         */
+        ModelReady: {
+            /** Ready */
+            ready: boolean;
+            /** Name */
+            name: string;
         };
         /**
          * ModelSummary
@@ -721,6 +1596,58 @@ export interface components {
             models: components["schemas"]["ModelSummary"][];
         };
         /**
+         * Move
+         * @description One decision about an alias.
+         */
+        Move: {
+            /**
+             * Number
+             * @description Grows with time; give the last one as `before` to see older decisions.
+             */
+            number: number;
+            /** Alias */
+            alias: string;
+            /**
+             * Version
+             * @description Where the alias was to point.
+             */
+            version: string;
+            /**
+             * Previous
+             * @description Where it pointed before.
+             */
+            previous: string | null;
+            /**
+             * Outcome
+             * @description moved, refused, rolled-back or removed.
+             */
+            outcome: string;
+            /** Reason */
+            reason: string;
+            /**
+             * Gate
+             * @description The gate's numbers, where it was asked.
+             */
+            gate: {
+                [key: string]: unknown;
+            } | null;
+            /**
+             * By
+             * @description The name of the key or schedule behind it.
+             */
+            by: string | null;
+            /**
+             * Job
+             * @description The job behind it.
+             */
+            job: string | null;
+            /**
+             * At
+             * @description ISO 8601, UTC.
+             */
+            at: string;
+        };
+        /**
          * NewKey
          * @description A key that was just made or registered.
          */
@@ -733,6 +1660,11 @@ export interface components {
             role: string;
             /** Scopes */
             scopes: string[] | null;
+            /**
+             * Rate Per S
+             * @description The most calls a second; null is the service's default.
+             */
+            rate_per_s: number | null;
             /** Created At */
             created_at: string;
             /** Revoked At */
@@ -744,28 +1676,192 @@ export interface components {
             key: string | null;
         };
         /**
-         * Ready
-         * @description The answer of /readyz when scoring works.
+         * Numbers
+         * @description Logged scores and, of those that have labels, how good they are; null where that is not defined.
          */
-        Ready: {
-            /** Status */
-            status: string;
-            /** Models */
-            models: components["schemas"]["ModelName"][];
+        Numbers: {
+            /**
+             * Rows
+             * @description Logged rows.
+             */
+            rows: number;
+            /**
+             * Labelled
+             * @description Rows that have a label, up to the cap of all together.
+             */
+            labelled: number;
+            /**
+             * Clicks
+             * @description Of those, the rows with label 1.
+             */
+            clicks: number;
+            /**
+             * Predicted
+             * @description Of those, the sum of the scores.
+             */
+            predicted: number;
+            /** Auc */
+            auc: number | null;
+            /** Logloss */
+            logloss: number | null;
+            /**
+             * Ece
+             * @description Expected calibration error, 15 bins of equal mass.
+             */
+            ece: number | null;
+            /** Predicted Over True */
+            predicted_over_true: number | null;
         };
         /**
-         * RefreshRequest
-         * @description Tune the field semantics anew, train the champion's recipe on them, and promote the result.
+         * Outcome
+         * @description What came of one scored row: 1 for a click, 0 for none.
          * @example {
-         *       "model": "bank-marketing"
+         *       "label": 1,
+         *       "request_id": "0c9d6a5e4f",
+         *       "row": 0
          *     }
          */
-        RefreshRequest: {
+        Outcome: {
+            /**
+             * Request Id
+             * @description Of the scoring request.
+             */
+            request_id?: string | null;
+            /**
+             * Row
+             * @description The row of that request, counted from 0.
+             */
+            row?: number | null;
+            /**
+             * Row Id
+             * @description The caller's own name of the row, a text or a whole number.
+             */
+            row_id?: string | null;
+            /** Label */
+            label: number;
             /**
              * Model
-             * @description By default the one that scores.
+             * @description The model that scored the row; by default whichever did.
              */
             model?: string | null;
+        };
+        /**
+         * OutcomeList
+         * @description Several outcomes; of two for the same row the last one counts.
+         * @example {
+         *       "outcomes": [
+         *         {
+         *           "label": 0,
+         *           "request_id": "0c9d6a5e4f",
+         *           "row": 1
+         *         },
+         *         {
+         *           "label": 1,
+         *           "row_id": "imp-17"
+         *         }
+         *       ]
+         *     }
+         */
+        OutcomeList: {
+            /** Outcomes */
+            outcomes: components["schemas"]["Outcome"][];
+        };
+        /**
+         * OutcomesAccepted
+         * @description How many labels were kept.
+         * @example {
+         *       "accepted": 2
+         *     }
+         */
+        OutcomesAccepted: {
+            /**
+             * Accepted
+             * @description All that were given; whether their rows were logged shows in the quality.
+             */
+            accepted: number;
+        };
+        /**
+         * OutputTensor
+         * @description Click probabilities, [B].
+         */
+        OutputTensor: {
+            /** Name */
+            name: string;
+            /** Datatype */
+            datatype: string;
+            /** Shape */
+            shape: number[];
+            /** Parameters */
+            parameters?: {
+                [key: string]: unknown;
+            } | null;
+            /**
+             * Data
+             * @description Absent where bytes were asked for.
+             */
+            data?: number[] | null;
+        };
+        /**
+         * PairPart
+         * @description What two fields add together; exact.
+         */
+        PairPart: {
+            /** Fields */
+            fields: [
+                string,
+                string
+            ];
+            /**
+             * Contribution
+             * @description fm + fie: what counts towards the logit.
+             */
+            contribution: number;
+            /**
+             * Fm
+             * @description The backbone's term of the pair.
+             */
+            fm: number;
+            /**
+             * Fie
+             * @description The term that field semantics add (FIE).
+             */
+            fie: number;
+        };
+        /**
+         * PruneRequest
+         * @description Whether the versions are really deleted.
+         * @example {
+         *       "dry_run": true
+         *     }
+         */
+        PruneRequest: {
+            /**
+             * Dry Run
+             * @description Only say which versions would be deleted.
+             * @default false
+             */
+            dry_run?: boolean;
+        };
+        /**
+         * RefreshPlan
+         * @description Take a new field table, train the champion's recipe on it, and promote the result if the gate lets it pass.
+         * @example {
+         *       "mode": "re-enhance"
+         *     }
+         */
+        RefreshPlan: {
+            /**
+             * Mode
+             * @description retrain: train anew. re-enhance: go on from the champion's weights with the new table, 3 epochs unless 'options' says otherwise.
+             * @default retrain
+             * @enum {string}
+             */
+            mode?: "retrain" | "re-enhance";
+            /**
+             * Table Version
+             * @description Tune nothing: take this version or alias of the field table.
+             */
+            table_version?: string | null;
             /**
              * Dataset
              * @description A local path or s3:// URL: a folder of train, valid and test files, or one file that is split 8:1:1. By default the champion's.
@@ -790,18 +1886,169 @@ export interface components {
             options?: {
                 [key: string]: components["schemas"]["JsonValue"];
             };
+            /**
+             * Force
+             * @description Promote against the gate's refusal; needs a key with the role admin.
+             * @default false
+             */
+            force?: boolean;
         };
         /**
-         * RowDetail
-         * @description What one row lacked, held that the model has never seen, and held beyond the schema.
+         * RefreshRequest
+         * @description A refresh of one model.
+         * @example {
+         *       "mode": "retrain",
+         *       "model": "bank-marketing"
+         *     }
          */
-        RowDetail: {
-            /** Missing */
+        RefreshRequest: {
+            /**
+             * Mode
+             * @description retrain: train anew. re-enhance: go on from the champion's weights with the new table, 3 epochs unless 'options' says otherwise.
+             * @default retrain
+             * @enum {string}
+             */
+            mode?: "retrain" | "re-enhance";
+            /**
+             * Table Version
+             * @description Tune nothing: take this version or alias of the field table.
+             */
+            table_version?: string | null;
+            /**
+             * Dataset
+             * @description A local path or s3:// URL: a folder of train, valid and test files, or one file that is split 8:1:1. By default the champion's.
+             */
+            dataset?: string | null;
+            /**
+             * Llm
+             * @description The language model; by default the LLM service's.
+             */
+            llm?: string | null;
+            /**
+             * Ssft
+             * @description Tuning options over those of the present table; without a seed a fresh one.
+             */
+            ssft?: {
+                [key: string]: components["schemas"]["JsonValue"];
+            };
+            /**
+             * Options
+             * @description Training options over those of the champion.
+             */
+            options?: {
+                [key: string]: components["schemas"]["JsonValue"];
+            };
+            /**
+             * Force
+             * @description Promote against the gate's refusal; needs a key with the role admin.
+             * @default false
+             */
+            force?: boolean;
+            /**
+             * Model
+             * @description By default the one that scores.
+             */
+            model?: string | null;
+        };
+        /**
+         * RowReport
+         * @description What one row lacked, held that the model has never seen, held beyond the schema, and named in vain.
+         */
+        RowReport: {
+            /**
+             * Missing
+             * @description Columns of the schema without a value.
+             */
             missing: string[];
-            /** Unseen */
+            /**
+             * Unseen
+             * @description Columns with a value that training did not know.
+             */
             unseen: string[];
-            /** Extra */
+            /**
+             * Extra
+             * @description Columns that the schema does not have; they are ignored.
+             */
             extra: string[];
+            /**
+             * Absent
+             * @description Entities that the online store does not have, such as user_id=17.
+             */
+            absent: string[];
+        };
+        /**
+         * ScheduleRequest
+         * @description When a model is refreshed, and how.
+         * @example {
+         *       "every_hours": 24,
+         *       "on_new_table": true,
+         *       "request": {
+         *         "mode": "retrain"
+         *       }
+         *     }
+         */
+        ScheduleRequest: {
+            /**
+             * Every Hours
+             * @description Refresh so often, counted from this call; null: not by the clock.
+             */
+            every_hours?: number | null;
+            /**
+             * On New Table
+             * @description Refresh when the LLM service's current field table is another one than the champion's.
+             * @default false
+             */
+            on_new_table?: boolean;
+            /**
+             * @description What each refresh does; as in POST /v1/admin/refresh, without the model.
+             * @default {
+             *       "mode": "retrain",
+             *       "ssft": {},
+             *       "options": {},
+             *       "force": false
+             *     }
+             */
+            request?: components["schemas"]["RefreshPlan"];
+        };
+        /**
+         * ScheduleView
+         * @description A schedule with what has come of it.
+         * @example {
+         *       "every_hours": 24,
+         *       "model": "bank-marketing",
+         *       "next_at": "2026-11-03T10:00:00.000+00:00",
+         *       "on_new_table": true,
+         *       "request": {
+         *         "mode": "retrain"
+         *       },
+         *       "updated_at": "2026-11-02T10:00:00.000+00:00"
+         *     }
+         */
+        ScheduleView: {
+            /** Model */
+            model: string;
+            /** Every Hours */
+            every_hours: number | null;
+            /** On New Table */
+            on_new_table: boolean;
+            request: components["schemas"]["RefreshPlan"];
+            /**
+             * Next At
+             * @description When the clock starts the next refresh; ISO 8601, UTC.
+             */
+            next_at: string | null;
+            /**
+             * Tried Table
+             * @description The last new field table for which a refresh was started.
+             */
+            tried_table: string | null;
+            /**
+             * Last Job
+             * @description The job of the last refresh that this schedule started.
+             */
+            last_job: string | null;
+            /** Updated At */
+            updated_at: string;
         };
         /**
          * ScoreResponse
@@ -821,17 +2068,142 @@ export interface components {
         ScoreResponse: {
             /**
              * Scores
-             * @description Probabilities, 0..1.
+             * @description Probabilities from 1e-6 to 1 - 1e-6, calibrated; with ?raw=true as is.
              */
             scores: number[];
+            /** @description The version that scored all rows. */
             model: components["schemas"]["ModelName"];
-            /** Request Id */
+            /**
+             * Request Id
+             * @description Names the request when its outcomes are reported.
+             */
             request_id: string;
+            /**
+             * Arm
+             * @description The alias that an experiment chose; only then.
+             */
+            arm?: string | null;
             /**
              * Details
              * @description With ?details=true, one per row.
              */
-            details?: components["schemas"]["RowDetail"][] | null;
+            details?: components["schemas"]["RowReport"][] | null;
+        };
+        /**
+         * ServerMetadata
+         * @description The service and what it does beyond the protocol's core.
+         */
+        ServerMetadata: {
+            /** Name */
+            name: string;
+            /** Version */
+            version: string;
+            /** Extensions */
+            extensions: string[];
+        };
+        /**
+         * Shadow
+         * @description An alias that scores a share of the requests too; nobody is answered with its scores.
+         */
+        Shadow: {
+            /** Alias */
+            alias: string;
+            /**
+             * Share
+             * @description Of the requests, sampled by request.
+             */
+            share: number;
+        };
+        /**
+         * ShadowReport
+         * @description How shadows scored what other versions answered, the largest pair first.
+         * @example {
+         *       "model": "bank-marketing",
+         *       "pairs": [
+         *         {
+         *           "correlation": 0.981,
+         *           "largest_difference": 0.113,
+         *           "mean_difference": 0.0041,
+         *           "mean_score": 0.0713,
+         *           "mean_shadow": 0.0721,
+         *           "rows": 18230,
+         *           "shadow": "90b2fd1c77aa",
+         *           "version": "5f0c1a9be2d4"
+         *         }
+         *       ],
+         *       "window_hours": 24
+         *     }
+         */
+        ShadowReport: {
+            /** Model */
+            model: string;
+            /** Window Hours */
+            window_hours: number;
+            /** Pairs */
+            pairs: components["schemas"]["Comparison"][];
+        };
+        /**
+         * TensorMetadata
+         * @description A tensor; -1 stands for any number of rows B.
+         */
+        TensorMetadata: {
+            /** Name */
+            name: string;
+            /**
+             * Datatype
+             * @description As it is asked for; the other data types of the protocol are read as well.
+             */
+            datatype: string;
+            /** Shape */
+            shape: number[];
+        };
+        /**
+         * TrafficPlan
+         * @description The plan of one model.
+         * @example {
+         *       "arms": [
+         *         {
+         *           "alias": "champion",
+         *           "weight": 0.9
+         *         },
+         *         {
+         *           "alias": "challenger",
+         *           "weight": 0.1
+         *         }
+         *       ],
+         *       "log_share": 0.05,
+         *       "salt": "autumn",
+         *       "shadow": {
+         *         "alias": "challenger",
+         *         "share": 0.1
+         *       }
+         *     }
+         */
+        TrafficPlan: {
+            /**
+             * Arms
+             * @description Who answers.
+             * @default [
+             *       {
+             *         "alias": "champion",
+             *         "weight": 1
+             *       }
+             *     ]
+             */
+            arms?: components["schemas"]["Arm"][];
+            /**
+             * Salt
+             * @description Another salt deals the routing keys out anew.
+             * @default
+             */
+            salt?: string;
+            /** @description Who is compared; null for nobody. */
+            shadow?: components["schemas"]["Shadow"] | null;
+            /**
+             * Log Share
+             * @description Share of the requests whose scores are logged; null for the setting's.
+             */
+            log_share?: number | null;
         };
         /**
          * TrainRequest
@@ -867,16 +2239,14 @@ export interface components {
             label?: string | null;
             /**
              * Backbone
-             * @default deepfm
-             * @enum {string}
+             * @description By default deepfm; that of a warm start.
              */
-            backbone: "fm" | "deepfm" | "fwfm" | "fmfm" | "finalmlp" | "wukong";
+            backbone?: ("fm" | "deepfm" | "fwfm" | "fmfm" | "finalmlp" | "wukong") | null;
             /**
              * Enhancer
-             * @default llactr
-             * @enum {string}
+             * @description By default llactr; that of a warm start.
              */
-            enhancer: "llactr" | "none";
+            enhancer?: ("llactr" | "none") | null;
             /**
              * Field Schema
              * @description The schema's name at the LLM service; by default the schema's own name.
@@ -887,19 +2257,30 @@ export interface components {
              * @description A version or alias of the field table.
              * @default current
              */
-            table_version: string;
+            table_version?: string;
+            /**
+             * Warm Start
+             * @description A version or alias of the model whose weights the training begins with: with a dataset of new rows, incremental training. Schema, backbone, enhancer and options are that version's, where none are given.
+             */
+            warm_start?: string | null;
             /**
              * Promote
-             * @description Make it champion even if the model has one already.
+             * @description Make it champion, if the gate lets it pass; a model without one gets it anyway.
              * @default false
              */
-            promote: boolean;
+            promote?: boolean;
+            /**
+             * Force
+             * @description Promote against the gate's refusal; needs a key with the role admin.
+             * @default false
+             */
+            force?: boolean;
             /**
              * Read Test
              * @description Measure the test split too; no choice may rest on it.
              * @default false
              */
-            read_test: boolean;
+            read_test?: boolean;
             /**
              * Options
              * @description Training options.
@@ -909,12 +2290,78 @@ export interface components {
             };
         };
         /**
+         * VersionQuality
+         * @description One version's rows: those that it answered, or those that it scored as a shadow.
+         */
+        VersionQuality: {
+            /**
+             * Rows
+             * @description Logged rows.
+             */
+            rows: number;
+            /**
+             * Labelled
+             * @description Rows that have a label, up to the cap of all together.
+             */
+            labelled: number;
+            /**
+             * Clicks
+             * @description Of those, the rows with label 1.
+             */
+            clicks: number;
+            /**
+             * Predicted
+             * @description Of those, the sum of the scores.
+             */
+            predicted: number;
+            /** Auc */
+            auc: number | null;
+            /** Logloss */
+            logloss: number | null;
+            /**
+             * Ece
+             * @description Expected calibration error, 15 bins of equal mass.
+             */
+            ece: number | null;
+            /** Predicted Over True */
+            predicted_over_true: number | null;
+            /** Version */
+            version: string;
+            /** Shadow */
+            shadow: boolean;
+            /**
+             * Arms
+             * @description The rows that an experiment gave to it, by alias.
+             */
+            arms: {
+                [key: string]: components["schemas"]["Numbers"];
+            };
+        };
+        /**
          * VersionsResponse
          * @description The versions of a model, the newest first.
          */
         VersionsResponse: {
             /** Versions */
             versions: components["schemas"]["ModelVersion"][];
+        };
+        /**
+         * Ready
+         * @description The answer of /readyz when scoring works.
+         */
+        services__ctr__api__Ready: {
+            /** Status */
+            status: string;
+            /** Models */
+            models: components["schemas"]["ModelName"][];
+        };
+        /**
+         * Ready
+         * @description A model, or a champion of any, can score.
+         */
+        services__ctr__routes__oip__Ready: {
+            /** Ready */
+            ready: boolean;
         };
         /**
          * Problem
@@ -955,13 +2402,21 @@ export interface components {
              * @description The row of the request that is wrong, counted from 0.
              * @default null
              */
-            row: number | null;
+            row?: number | null;
             /**
              * Field
              * @description The field of the request that is wrong.
              * @default null
              */
-            field: string | null;
+            field?: string | null;
+            /**
+             * Gate
+             * @description The numbers on which a promotion was refused.
+             * @default null
+             */
+            gate?: {
+                [key: string]: unknown;
+            } | null;
         };
     };
     responses: never;
@@ -997,10 +2452,22 @@ export interface operations {
             query?: {
                 /** @description NAME, NAME:VERSION or NAME@ALIAS; by default the default model's champion. */
                 model?: string | null;
-                /** @description Report missing, unseen and extra fields of each row. */
+                /** @description Report missing, unseen and extra fields and absent entities of each row. */
                 details?: boolean;
+                /** @description Probabilities as the model gives them, without calibration. */
+                raw?: boolean;
+                /** @description Whose request this is: an experiment gives the same key the same arm. By default the body's, then the first row's value of the schema's group column or first field. */
+                routing_key?: string | null;
+                /** @description The column that holds your own names of the rows, for outcomes; by default row_id, where the schema has no such column. Texts of up to 200 characters or whole numbers. */
+                row_id?: string | null;
             };
-            header?: never;
+            header?: {
+                /**
+                 * @description Milliseconds that the caller still waits, 1 to 600000. Where they pass before the answer, that is 504 and the work is dropped; where a longer wait is expected, the call is refused at once with 503.
+                 * @example 250
+                 */
+                "X-Timeout-Ms"?: number;
+            };
             path?: never;
             cookie?: never;
         };
@@ -1010,13 +2477,201 @@ export interface operations {
                     rows: {
                         [key: string]: string | number | boolean | null | (string | number | boolean | null)[];
                     }[];
-                    /** @description Says which row belongs to whom, for experiments. */
+                    /** @description Whose request this is, for experiments; ?routing_key goes first. */
                     routing_key?: string;
                 } | {
                     columns: {
                         [key: string]: (string | number | boolean | null | (string | number | boolean | null)[])[];
                     };
-                    /** @description Says which row belongs to whom, for experiments. */
+                    /** @description Whose request this is, for experiments; ?routing_key goes first. */
+                    routing_key?: string;
+                };
+                /**
+                 * @example {"age": 41, "job": "technician"}
+                 *     {"age": 29, "job": "student"}
+                 */
+                "application/x-ndjson": string;
+                "application/vnd.apache.arrow.stream": string;
+            };
+        };
+        responses: {
+            /** @description Scores in the form that Accept asks for; JSON by default. */
+            200: {
+                headers: {
+                    /** @description The model that scored. */
+                    "X-Model"?: string;
+                    /** @description Its version. */
+                    "X-Model-Version"?: string;
+                    /** @description Names the request. */
+                    "X-Request-Id"?: string;
+                    /** @description The alias that an experiment chose; only then. */
+                    "X-Arm"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ScoreResponse"];
+                    /**
+                     * @example {"score":0.0731}
+                     *     {"score":0.4128}
+                     */
+                    "application/x-ndjson": string;
+                    "application/vnd.apache.arrow.stream": string;
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Acceptable */
+            406: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid input; the body names the field. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Gateway Timeout */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    explain_v1_explain_post: {
+        parameters: {
+            query?: {
+                /** @description NAME, NAME:VERSION or NAME@ALIAS; by default the default model's champion. */
+                model?: string | null;
+                /** @description Whose request this is: it explains the arm that would score it. */
+                routing_key?: string | null;
+            };
+            header?: {
+                /**
+                 * @description Milliseconds that the caller still waits, 1 to 600000. Where they pass before the answer, that is 504 and the work is dropped; where a longer wait is expected, the call is refused at once with 503.
+                 * @example 250
+                 */
+                "X-Timeout-Ms"?: number;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    rows: {
+                        [key: string]: string | number | boolean | null | (string | number | boolean | null)[];
+                    }[];
+                    /** @description Whose request this is, for experiments; ?routing_key goes first. */
+                    routing_key?: string;
+                } | {
+                    columns: {
+                        [key: string]: (string | number | boolean | null | (string | number | boolean | null)[])[];
+                    };
+                    /** @description Whose request this is, for experiments; ?routing_key goes first. */
                     routing_key?: string;
                 };
                 /**
@@ -1034,7 +2689,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ScoreResponse"];
+                    "application/json": components["schemas"]["ExplainResponse"];
                 };
             };
             /** @description Bad Request */
@@ -1109,6 +2764,17 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Internal Server Error */
             500: {
                 headers: {
@@ -1123,6 +2789,990 @@ export interface operations {
                 headers: {
                     /** @description Seconds to wait before the call is sent again. */
                     "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Gateway Timeout */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    live_v2_health_live_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Live"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    ready_v2_health_ready_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["services__ctr__routes__oip__Ready"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    server_v2_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ServerMetadata"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    metadata_v2_models__model__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description NAME, NAME:VERSION or NAME@ALIAS; NAME is its champion. */
+                model: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModelMetadata"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid input; the body names the field. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    version_metadata_v2_models__model__versions__version__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description NAME, NAME:VERSION or NAME@ALIAS; NAME is its champion. */
+                model: string;
+                /** @description A version. */
+                version: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModelMetadata"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid input; the body names the field. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    ready_v2_models__model__ready_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description NAME, NAME:VERSION or NAME@ALIAS; NAME is its champion. */
+                model: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModelReady"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid input; the body names the field. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    version_ready_v2_models__model__versions__version__ready_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description NAME, NAME:VERSION or NAME@ALIAS; NAME is its champion. */
+                model: string;
+                /** @description A version. */
+                version: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModelReady"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid input; the body names the field. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    infer_v2_models__model__infer_post: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description Milliseconds that the caller still waits, 1 to 600000. Where they pass before the answer, that is 504 and the work is dropped; where a longer wait is expected, the call is refused at once with 503.
+                 * @example 250
+                 */
+                "X-Timeout-Ms"?: number;
+                /**
+                 * @description With binary tensor data: the bytes of JSON at the start of the body.
+                 * @example 312
+                 */
+                "Inference-Header-Content-Length"?: number;
+            };
+            path: {
+                /** @description NAME, NAME:VERSION or NAME@ALIAS; NAME is its champion. */
+                model: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "id": "42",
+                 *       "inputs": [
+                 *         {
+                 *           "name": "age",
+                 *           "shape": [
+                 *             2
+                 *           ],
+                 *           "datatype": "FP64",
+                 *           "data": [
+                 *             41,
+                 *             29
+                 *           ]
+                 *         },
+                 *         {
+                 *           "name": "job",
+                 *           "shape": [
+                 *             2
+                 *           ],
+                 *           "datatype": "BYTES",
+                 *           "data": [
+                 *             "technician",
+                 *             ""
+                 *           ]
+                 *         }
+                 *       ],
+                 *       "outputs": [
+                 *         {
+                 *           "name": "score"
+                 *         }
+                 *       ]
+                 *     }
+                 */
+                "application/json": {
+                    id?: string;
+                    /** @description routing_key: whose request this is. */
+                    parameters?: Record<string, never>;
+                    inputs: {
+                        /** @description The field's column. */
+                        name: string;
+                        /** @description [B] or [B, 1], B the same for all. */
+                        shape: number[];
+                        /** @description BYTES, BOOL, INT8 to INT64, UINT8 to UINT64, FP16 to FP64. */
+                        datatype: string;
+                        parameters?: Record<string, never>;
+                        /** @description B values; null and empty texts are missing. */
+                        data?: unknown[];
+                    }[];
+                    outputs?: Record<string, never>[];
+                };
+                "application/octet-stream": string;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InferResponse"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid input; the body names the field. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Gateway Timeout */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    version_infer_v2_models__model__versions__version__infer_post: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description Milliseconds that the caller still waits, 1 to 600000. Where they pass before the answer, that is 504 and the work is dropped; where a longer wait is expected, the call is refused at once with 503.
+                 * @example 250
+                 */
+                "X-Timeout-Ms"?: number;
+                /**
+                 * @description With binary tensor data: the bytes of JSON at the start of the body.
+                 * @example 312
+                 */
+                "Inference-Header-Content-Length"?: number;
+            };
+            path: {
+                /** @description NAME, NAME:VERSION or NAME@ALIAS; NAME is its champion. */
+                model: string;
+                /** @description A version. */
+                version: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "id": "42",
+                 *       "inputs": [
+                 *         {
+                 *           "name": "age",
+                 *           "shape": [
+                 *             2
+                 *           ],
+                 *           "datatype": "FP64",
+                 *           "data": [
+                 *             41,
+                 *             29
+                 *           ]
+                 *         },
+                 *         {
+                 *           "name": "job",
+                 *           "shape": [
+                 *             2
+                 *           ],
+                 *           "datatype": "BYTES",
+                 *           "data": [
+                 *             "technician",
+                 *             ""
+                 *           ]
+                 *         }
+                 *       ],
+                 *       "outputs": [
+                 *         {
+                 *           "name": "score"
+                 *         }
+                 *       ]
+                 *     }
+                 */
+                "application/json": {
+                    id?: string;
+                    /** @description routing_key: whose request this is. */
+                    parameters?: Record<string, never>;
+                    inputs: {
+                        /** @description The field's column. */
+                        name: string;
+                        /** @description [B] or [B, 1], B the same for all. */
+                        shape: number[];
+                        /** @description BYTES, BOOL, INT8 to INT64, UINT8 to UINT64, FP16 to FP64. */
+                        datatype: string;
+                        parameters?: Record<string, never>;
+                        /** @description B values; null and empty texts are missing. */
+                        data?: unknown[];
+                    }[];
+                    outputs?: Record<string, never>[];
+                };
+                "application/octet-stream": string;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InferResponse"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid input; the body names the field. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Gateway Timeout */
+            504: {
+                headers: {
                     [name: string]: unknown;
                 };
                 content: {
@@ -1161,6 +3811,17 @@ export interface operations {
             /** @description Forbidden */
             403: {
                 headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1246,6 +3907,17 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Internal Server Error */
             500: {
                 headers: {
@@ -1321,6 +3993,796 @@ export interface operations {
             /** @description Invalid input; the body names the field. */
             422: {
                 headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    history_v1_models__model__history_get: {
+        parameters: {
+            query?: {
+                /** @description How many at most. */
+                limit?: number;
+                /** @description Only those with smaller numbers: the next page. */
+                before?: number | null;
+            };
+            header?: never;
+            path: {
+                /** @description The model's name. */
+                model: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HistoryResponse"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid input; the body names the field. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    set_alias_v1_admin_models__model__aliases__alias__put: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The model's name. */
+                model: string;
+                /** @description `champion` scores; others are yours. */
+                alias: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AliasRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AliasResponse"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid input; the body names the field. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    remove_alias_v1_admin_models__model__aliases__alias__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The model's name. */
+                model: string;
+                /** @description `champion` scores; others are yours. */
+                alias: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AliasResponse"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid input; the body names the field. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    roll_back_v1_admin_models__model__rollback_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The model's name. */
+                model: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AliasResponse"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid input; the body names the field. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    register_v1_admin_models__model__versions_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The model's name. */
+                model: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ImportRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModelVersion"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid input; the body names the field. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Insufficient Storage */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_v1_admin_models__model__versions__version__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The model's name. */
+                model: string;
+                /** @description A version; no alias. */
+                version: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeletedResponse"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid input; the body names the field. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    prune_v1_admin_models__model__prune_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The model's name. */
+                model: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["PruneRequest"] | null;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeletedResponse"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid input; the body names the field. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1612,21 +5074,109 @@ export interface operations {
             };
         };
     };
-    set_alias_v1_admin_models__model__aliases__alias__put: {
+    show_v1_models__model__traffic_get: {
         parameters: {
             query?: never;
             header?: never;
             path: {
                 /** @description The model's name. */
                 model: string;
-                /** @description `champion` scores; others are yours. */
-                alias: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TrafficPlan"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid input; the body names the field. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    replace_v1_admin_models__model__traffic_put: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The model's name. */
+                model: string;
             };
             cookie?: never;
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["AliasRequest"];
+                "application/json": components["schemas"]["TrafficPlan"];
             };
         };
         responses: {
@@ -1636,7 +5186,605 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["AliasResponse"];
+                    "application/json": components["schemas"]["TrafficPlan"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid input; the body names the field. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    remove_v1_admin_models__model__traffic_delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The model's name. */
+                model: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TrafficPlan"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid input; the body names the field. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    shadow_v1_models__model__shadow_get: {
+        parameters: {
+            query?: {
+                /** @description How many hours to look back. */
+                window_hours?: number;
+            };
+            header?: never;
+            path: {
+                /** @description The model's name. */
+                model: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ShadowReport"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid input; the body names the field. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_v1_outcomes_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Outcome"] | components["schemas"]["OutcomeList"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OutcomesAccepted"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid input; the body names the field. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    show_v1_models__model__quality_get: {
+        parameters: {
+            query?: {
+                /** @description How many hours to look back. */
+                window_hours?: number;
+                /** @description A version or an alias; all by default. */
+                version?: string | null;
+            };
+            header?: never;
+            path: {
+                /** @description The model's name. */
+                model: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LiveQuality"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid input; the body names the field. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_v1_admin_models__model__schedule_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The model's name. */
+                model: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ScheduleView"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid input; the body names the field. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    put_v1_admin_models__model__schedule_put: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The model's name. */
+                model: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ScheduleRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ScheduleView"];
                 };
             };
             /** @description Bad Request */
@@ -1711,6 +5859,107 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_v1_admin_models__model__schedule_delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The model's name. */
+                model: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ScheduleView"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid input; the body names the field. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Internal Server Error */
             500: {
                 headers: {
@@ -1774,6 +6023,17 @@ export interface operations {
             /** @description Invalid input; the body names the field. */
             422: {
                 headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1852,6 +6112,17 @@ export interface operations {
             /** @description Invalid input; the body names the field. */
             422: {
                 headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1954,6 +6225,17 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Internal Server Error */
             500: {
                 headers: {
@@ -2032,6 +6314,17 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Internal Server Error */
             500: {
                 headers: {
@@ -2084,6 +6377,17 @@ export interface operations {
             /** @description Forbidden */
             403: {
                 headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2197,6 +6501,17 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Internal Server Error */
             500: {
                 headers: {
@@ -2275,6 +6590,17 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Internal Server Error */
             500: {
                 headers: {
@@ -2347,6 +6673,17 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Internal Server Error */
             500: {
                 headers: {
@@ -2406,6 +6743,17 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Internal Server Error */
             500: {
                 headers: {
@@ -2443,7 +6791,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Ready"];
+                    "application/json": components["schemas"]["services__ctr__api__Ready"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Internal Server Error */

@@ -346,7 +346,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** What this process did and how it is, in Prometheus' text format */
+        /** What the service's API did and how it is, in Prometheus' text format */
         get: operations["scrape_metrics_get"];
         put?: never;
         post?: never;
@@ -639,7 +639,7 @@ export interface components {
              * @default float
              * @enum {string}
              */
-            encoding_format: "float" | "base64";
+            encoding_format?: "float" | "base64";
             /**
              * User
              * @description Accepted for OpenAI's clients; not used.
@@ -696,39 +696,39 @@ export interface components {
              * Description
              * @default
              */
-            description: string;
+            description?: string;
             /** @default categorical */
-            kind: components["schemas"]["Kind"];
+            kind?: components["schemas"]["Kind"];
             /**
              * Separator
              * @description Between the values of a list.
              * @default |
              */
-            separator: string;
+            separator?: string;
             /**
              * Min Count
              * @description Values seen less often in train share the unseen id.
              * @default 1
              */
-            min_count: number;
+            min_count?: number;
             /**
              * Max Vocabulary
              * @description The most frequent values kept.
              * @default 1000000
              */
-            max_vocabulary: number;
+            max_vocabulary?: number;
             /**
              * Max Values
              * @description Multi-valued: values read per row.
              * @default 8
              */
-            max_values: number;
+            max_values?: number;
             /**
              * Buckets
              * @description Numeric: quantile knots.
              * @default 16
              */
-            buckets: number;
+            buckets?: number;
             /** Source */
             source?: string | null;
             /** Part */
@@ -907,6 +907,7 @@ export interface components {
          * @description A key to make, or (with its digest) one that the caller has made and keeps.
          * @example {
          *       "name": "ci",
+         *       "rate_per_s": 50,
          *       "role": "trainer",
          *       "scopes": [
          *         "movies"
@@ -929,6 +930,11 @@ export interface components {
              * @description The schemas (LLM) or models (CTR) that it is limited to; null is all.
              */
             scopes?: string[] | null;
+            /**
+             * Rate Per S
+             * @description The most calls a second; null is the service's default for keys.
+             */
+            rate_per_s?: number | null;
             /**
              * Digest
              * @description SHA-256 (64 hex digits) of a key that the caller made; null lets the service make it.
@@ -956,6 +962,11 @@ export interface components {
             role: string;
             /** Scopes */
             scopes: string[] | null;
+            /**
+             * Rate Per S
+             * @description The most calls a second; null is the service's default.
+             */
+            rate_per_s: number | null;
             /** Created At */
             created_at: string;
             /** Revoked At */
@@ -980,6 +991,11 @@ export interface components {
             role: string;
             /** Scopes */
             scopes: string[] | null;
+            /**
+             * Rate Per S
+             * @description The most calls a second; null is the service's default.
+             */
+            rate_per_s: number | null;
             /** Created At */
             created_at: string;
             /** Revoked At */
@@ -1003,7 +1019,7 @@ export interface components {
              * @description Delete nothing; the answer is what would be deleted.
              * @default false
              */
-            dry_run: boolean;
+            dry_run?: boolean;
         };
         /**
          * Pruned
@@ -1215,106 +1231,106 @@ export interface components {
              * @default contrastive
              * @enum {string}
              */
-            objective: "contrastive" | "generative" | "both";
+            objective?: "contrastive" | "generative" | "both";
             /**
              * Skip
              * @description Embed the fields with the untuned model.
              * @default false
              */
-            skip: boolean;
+            skip?: boolean;
             /**
              * Sam Num
              * @description Distinct values sampled per field.
              * @default 200
              */
-            sam_num: number;
+            sam_num?: number;
             /**
              * Epochs
              * @description An epoch draws as many values as there are in train.
              * @default 5
              */
-            epochs: number;
+            epochs?: number;
             /**
              * Batch Size
              * @description Prompts per step.
              * @default 16
              */
-            batch_size: number;
+            batch_size?: number;
             /**
              * Learning Rate
              * @description Peak; warm-up, then linear decay.
              * @default 0.002
              */
-            learning_rate: number;
+            learning_rate?: number;
             /**
              * Temperature
              * @description tau of the contrastive softmax.
              * @default 0.02
              */
-            temperature: number;
+            temperature?: number;
             /**
              * Rank
              * @description LoRA rank r.
              * @default 8
              */
-            rank: number;
+            rank?: number;
             /**
              * Alpha
              * @description LoRA scale; the update is multiplied by alpha / r.
              * @default 16
              */
-            alpha: number;
+            alpha?: number;
             /**
              * Targets
              * @description LoRA modules; empty: query and value projections.
              * @default []
              */
-            targets: string[];
+            targets?: string[];
             /**
              * Held Out
              * @description Share of the values that choose the epoch.
              * @default 0.2
              */
-            held_out: number;
+            held_out?: number;
             /**
              * Max Chars
              * @description Characters of a value that a prompt shows.
              * @default 100
              */
-            max_chars: number;
+            max_chars?: number;
             /**
              * Precision
              * @description Of tuning; auto: bfloat16 where the hardware has it. Vectors are float32.
              * @default auto
              * @enum {string}
              */
-            precision: "auto" | "float32" | "bfloat16";
+            precision?: "auto" | "float32" | "bfloat16";
             /**
              * Device
              * @description auto: a GPU where there is one.
              * @default auto
              * @enum {string}
              */
-            device: "auto" | "cpu" | "cuda";
+            device?: "auto" | "cpu" | "cuda";
             /**
              * Checkpointing
              * @description Compute activations again in the backward pass, to save memory; auto: on a GPU.
              * @default auto
              * @enum {string}
              */
-            checkpointing: "auto" | "on" | "off";
+            checkpointing?: "auto" | "on" | "off";
             /**
              * Processes
              * @description That share every step; on GPUs one process each.
              * @default 1
              */
-            processes: number;
+            processes?: number;
             /**
              * Seed
              * @description Of the sample, the split, the order and LoRA.
              * @default 0
              */
-            seed: number;
+            seed?: number;
         };
         /**
          * Usage
@@ -1425,13 +1441,21 @@ export interface components {
              * @description The row of the request that is wrong, counted from 0.
              * @default null
              */
-            row: number | null;
+            row?: number | null;
             /**
              * Field
              * @description The field of the request that is wrong.
              * @default null
              */
-            field: string | null;
+            field?: string | null;
+            /**
+             * Gate
+             * @description The numbers on which a promotion was refused.
+             * @default null
+             */
+            gate?: {
+                [key: string]: unknown;
+            } | null;
         };
     };
     responses: never;
@@ -1492,6 +1516,17 @@ export interface operations {
             /** @description Forbidden */
             403: {
                 headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1698,6 +1733,17 @@ export interface operations {
             /** @description Invalid input; the body names the field. */
             422: {
                 headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1950,6 +1996,17 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Internal Server Error */
             500: {
                 headers: {
@@ -2023,6 +2080,17 @@ export interface operations {
             /** @description Invalid input; the body names the field. */
             422: {
                 headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2135,6 +2203,17 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Internal Server Error */
             500: {
                 headers: {
@@ -2225,6 +2304,17 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Internal Server Error */
             500: {
                 headers: {
@@ -2301,6 +2391,17 @@ export interface operations {
             /** @description Invalid input; the body names the field. */
             422: {
                 headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2385,6 +2486,17 @@ export interface operations {
             /** @description Invalid input; the body names the field. */
             422: {
                 headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2503,6 +2615,17 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Internal Server Error */
             500: {
                 headers: {
@@ -2587,6 +2710,17 @@ export interface operations {
             /** @description Invalid input; the body names the field. */
             422: {
                 headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2697,6 +2831,17 @@ export interface operations {
             /** @description Invalid input; the body names the field. */
             422: {
                 headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2890,6 +3035,17 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Internal Server Error */
             500: {
                 headers: {
@@ -2962,6 +3118,17 @@ export interface operations {
             /** @description Invalid input; the body names the field. */
             422: {
                 headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3064,6 +3231,17 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Internal Server Error */
             500: {
                 headers: {
@@ -3142,6 +3320,17 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Internal Server Error */
             500: {
                 headers: {
@@ -3194,6 +3383,17 @@ export interface operations {
             /** @description Forbidden */
             403: {
                 headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3307,6 +3507,17 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Internal Server Error */
             500: {
                 headers: {
@@ -3385,6 +3596,17 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Internal Server Error */
             500: {
                 headers: {
@@ -3457,6 +3679,17 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Internal Server Error */
             500: {
                 headers: {
@@ -3516,6 +3749,17 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Internal Server Error */
             500: {
                 headers: {
@@ -3554,6 +3798,17 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Health"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Internal Server Error */

@@ -118,7 +118,7 @@ def test_killed_at_every_step_each_is_done_once(
         (FieldSemantics, "start", start_and_die),  # the LLM service has the job, we do not know it yet
         (FieldSemantics, "follow", die),
         (FieldSemantics, "table", die),
-        (recipe_module, "_publish", die),
+        (recipe_module, "publish", die),
         (Promotion, "promote", die),
     ):
         attempts.store.max_attempts = 99

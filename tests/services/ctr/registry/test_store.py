@@ -1,7 +1,6 @@
 """The registry: versions are immutable, aliases move atomically, champion leaves a trail."""
 
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,14 +9,6 @@ from sqlalchemy import inspect
 from llactr_core.errors import ConflictError, NotFoundError
 from services.ctr.registry.store import Registry, require_semantics
 from services.shared.storage.storage import Base, Storage, migrate
-
-
-@pytest.fixture
-def storage(database_url: str) -> Iterator[Storage]:
-    opened = Storage(database_url)
-    migrate(opened, "services.ctr")
-    yield opened
-    opened.close()
 
 
 def test_a_version_keeps_its_first_lineage_and_metrics(registry: Registry, tiny: Any) -> None:
@@ -113,6 +104,6 @@ def test_the_migration_makes_the_tables_that_the_code_declares(storage: Storage)
     migrate(storage, "services.ctr")  # twice is as once
     inspector = inspect(storage.engine)
     ours = {name: table for name, table in Base.metadata.tables.items() if not name.startswith("llm_")}
-    for name in ("ctr_models", "ctr_versions", "ctr_aliases", "jobs", "api_keys"):
+    for name in ("ctr_models", "ctr_versions", "ctr_aliases", "ctr_moves", "jobs", "api_keys"):
         columns = {column["name"]: bool(column["nullable"]) for column in inspector.get_columns(name)}
         assert columns == {column.name: bool(column.nullable) for column in ours[name].columns}

@@ -29,52 +29,6 @@ def test_models_and_versions_show_lineage_metrics_and_aliases(scoring: Any, publ
         assert (answer.status_code, answer.json()["code"]) == (404, "not-found")
 
 
-def test_promotion_answers_the_version_before_and_previous_rolls_back(
-    scoring: Any, publish: Callable[..., str]
-) -> None:
-    old, new = scoring.scorers["llactr"].version, publish("none")
-
-    def put(version: str) -> Any:
-        return scoring.client.put(
-            "/v1/admin/models/tiny/aliases/champion", json={"version": version}, headers=scoring.admin
-        ).json()
-
-    expected = {"model": "tiny", "alias": "champion", "version": new, "previous": old, "gate": None}
-    assert put(new) == expected
-    assert scoring.client.get("/readyz").json()["models"] == [{"name": "tiny", "version": new}]
-    assert put("previous") == expected | {"version": old, "previous": new}
-    assert scoring.client.get("/v1/models").json()["models"][0]["aliases"] == {"champion": old, "previous": new}
-
-
-@pytest.mark.parametrize("name", ["weights.safetensors", "manifest.json", "graph.onnx"])
-@pytest.mark.parametrize("damage", ["changed", "truncated", "absent"])
-def test_a_damaged_bundle_is_refused_and_the_champion_stays(
-    scoring: Any, publish: Callable[..., str], settings: CtrSettings, name: str, damage: str
-) -> None:
-    champion, version = scoring.scorers["llactr"].version, publish("none")
-    file = settings.bundles / version / name
-    content = file.read_bytes()
-    if damage == "absent":
-        file.unlink()
-    else:
-        half = len(content) // 2
-        file.write_bytes(content[:half] + (b"" if damage == "truncated" else b"#" + content[half + 1 :]))
-    answer = scoring.client.put(
-        "/v1/admin/models/tiny/aliases/champion", json={"version": version, "force": True}, headers=scoring.admin
-    )
-    assert (answer.status_code, answer.json()["code"]) == (409, "conflict"), answer.text
-    assert "not fit to serve" in answer.json()["detail"]
-    assert scoring.client.get("/v1/models").json()["models"][0]["aliases"] == {"champion": champion}
-    scored = scoring.client.post("/v1/score", json={"rows": [{"job": "student"}]}).json()
-    assert scored["model"]["version"] == champion
-
-
-def test_what_is_not_there_cannot_be_promoted(scoring: Any) -> None:
-    for path, version in (("tiny/aliases/champion", "nothing"), ("nobody/aliases/champion", "v")):
-        answer = scoring.client.put(f"/v1/admin/models/{path}", json={"version": version}, headers=scoring.admin)
-        assert (answer.status_code, answer.json()["code"]) == (404, "not-found")
-
-
 def train(service: Any, body: dict[str, Any], model: str = "tiny", **headers: str) -> Any:
     return service.client.post(f"/v1/admin/models/{model}/train", json=body, headers=service.admin | headers)
 
@@ -174,6 +128,7 @@ CALLS = [
     ("POST", "/v1/score", Role.READER),
     ("GET", "/v1/models", Role.READER),
     ("GET", "/v1/models/tiny/versions", Role.READER),
+    ("GET", "/v1/models/tiny/history", Role.READER),
     ("GET", "/v1/jobs", Role.READER),
     ("GET", "/v1/jobs/x", Role.READER),
     ("DELETE", "/v1/jobs/x", Role.TRAINER),
@@ -183,6 +138,11 @@ CALLS = [
     ("GET", "/v1/admin/models/tiny/schedule", Role.READER),
     ("DELETE", "/v1/admin/models/tiny/schedule", Role.TRAINER),
     ("PUT", "/v1/admin/models/tiny/aliases/champion", Role.ADMIN),
+    ("DELETE", "/v1/admin/models/tiny/aliases/champion", Role.ADMIN),
+    ("POST", "/v1/admin/models/tiny/rollback", Role.ADMIN),
+    ("POST", "/v1/admin/models/tiny/versions", Role.TRAINER),
+    ("DELETE", "/v1/admin/models/tiny/versions/0a1b", Role.ADMIN),
+    ("POST", "/v1/admin/models/tiny/prune", Role.ADMIN),
     ("GET", "/v1/admin/keys", Role.ADMIN),
     ("POST", "/v1/admin/keys", Role.ADMIN),
     ("DELETE", "/v1/admin/keys/7", Role.ADMIN),
@@ -244,6 +204,7 @@ def test_every_route_is_in_the_table_above(service: Any) -> None:
             path.replace("/tiny/", "/{model}/")
             .replace("/x", "/{job_id}")
             .replace("/champion", "/{alias}")
+            .replace("/0a1b", "/{version}")
             .replace("/7", "/{key_id}"),
         )
         for method, path, _ in CALLS

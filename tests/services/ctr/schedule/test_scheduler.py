@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -37,8 +37,12 @@ def jobs(storage: Storage) -> JobStore:
 
 
 @pytest.fixture
-def scheduler(schedules: ScheduleStore, registry: Registry, jobs: JobStore, work_settings: CtrSettings) -> Scheduler:
-    return Scheduler(schedules, registry, jobs, work_settings)
+def scheduler(
+    schedules: ScheduleStore, registry: Registry, jobs: JobStore, work_settings: CtrSettings
+) -> Iterator[Scheduler]:
+    scheduler = Scheduler(schedules, registry, jobs, work_settings)
+    yield scheduler
+    scheduler.close()
 
 
 @pytest.fixture
@@ -132,6 +136,7 @@ def test_many_workers_submit_one_job(
         begin.wait()
         for _ in range(3):
             scheduler.look()
+        scheduler.close()
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:

@@ -209,7 +209,7 @@ def test_while_the_database_is_away_scores_wait_up_to_the_bound(
     postgres: Postgres, registry: Registry, pool: ModelPool, settings: CtrSettings, answered: Answered, rows_of: Rows
 ) -> None:
     storage = Storage(settings.storage_url)
-    traffic = Traffic(storage, registry, pool, settings.model_copy(update={"traffic_rows": 60}))
+    traffic = Traffic(storage, registry, pool, settings.model_copy(update={"traffic_rows": 30}))
     plan(traffic, log_share=1, arms=[{"alias": "challenger", "weight": 1}])
     one = answered(rows_of(20))
     traffic.start()

@@ -1,6 +1,7 @@
 """What counts as a full disk, however a library tells it."""
 
 import errno
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors import SafetensorError
 
-from llactr_core.errors import BundleError, DataError, StorageFullError
-from services.shared.jobs.full_disk import storage_full
+from llactr_core.errors import BundleError, DataError, StorageFullError, UnavailableError
+from services.shared.jobs.full_disk import RESERVE, give_reserve, storage_full, take_reserve
 
 
 def _written_by_arrow(target: Path) -> None:
@@ -41,3 +42,16 @@ def test_the_cause_of_an_error_counts_too_and_another_error_stays_what_it_is(tmp
     assert storage_full(SafetensorError("Error while serializing: No space left on device (os error 28)"), tmp_path)
     known = StorageFullError("the disk of the store is full")
     assert storage_full(known, tmp_path) is known
+
+
+def test_the_reserve_is_given_to_a_database_on_the_full_disk_and_to_no_other(tmp_path: Path) -> None:
+    folder = tmp_path / "job"
+    take_reserve(folder)
+    take_reserve(folder)
+    give_reserve(folder, UnavailableError("the database is away"))
+    assert [path.name for path in folder.iterdir()] == [RESERVE]
+    full = UnavailableError("the storage does not answer")
+    full.__cause__ = sqlite3.OperationalError("database or disk is full")
+    give_reserve(folder, full)
+    give_reserve(folder, full)
+    assert list(folder.iterdir()) == []

@@ -1,4 +1,5 @@
 import sqlite3
+import threading
 import time
 from pathlib import Path
 
@@ -148,4 +149,17 @@ def test_a_wrong_statement_is_a_mistake_and_no_outage(tmp_path: Path) -> None:
     storage = Storage(f"sqlite:///{tmp_path / 'x.db'}")
     with pytest.raises(OperationalError, match="no such table"), storage.reading() as session:
         session.execute(text("SELECT * FROM absent"))
+    storage.close()
+
+
+def test_a_start_waits_for_a_database_that_is_not_there_yet(postgres: Postgres, postgres_url: str) -> None:
+    storage = Storage(postgres_url)
+    postgres.kill()
+    with pytest.raises(UnavailableError):
+        storage.await_answer(0)
+    later = threading.Timer(1.5, postgres.start)
+    later.start()
+    storage.await_answer(30)
+    later.join()
+    storage.ping()
     storage.close()

@@ -1,0 +1,266 @@
+"""Several processes on one port, for real: drained, killed, renewed and ended while callers keep calling."""
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import psutil
+import pytest
+from servers import free_port, wait_until
+
+ROOT = Path(__file__).parents[4]
+APP = """
+import asyncio, os, sys
+from fastapi import APIRouter, Depends
+from services.shared.access.auth import Guard
+from services.shared.http.app import create_app
+from services.shared.http.serving import guarded, serve
+from services.shared.settings import ServiceSettings
+from services.shared.storage.storage import Storage, migrate
+from services.shared.telemetry.metric_routes import metric_router
+
+router = APIRouter()
+
+@router.get("/pid")
+async def pid(seconds: float = 0.0) -> int:
+    await asyncio.sleep(seconds)
+    return os.getpid()
+
+@router.get("/readyz")
+async def readyz() -> str:
+    return "ready"
+
+def main() -> None:
+    settings = ServiceSettings(home=sys.argv[1], port=int(sys.argv[2]), workers=int(sys.argv[3]), poll_s=0.05)
+
+    def build():
+        storage = Storage(settings.storage_url)
+        migrate(storage, "services.llm")
+        if (settings.home / "broken").exists():
+            raise SystemExit(7)
+        return create_app("test", settings, [router, metric_router(storage, Guard(storage, settings))])
+
+    serve(build, settings)
+
+guarded(main)
+"""
+
+
+class Api:
+    """The processes, and callers that neither retry nor look whether a connection is still open."""
+
+    def __init__(self, folder: Path, workers: int) -> None:
+        self.home = folder
+        self.port = free_port()
+        script = folder / "app.py"
+        script.write_text(APP)
+        command = [sys.executable, str(script), str(folder), str(self.port), str(workers)]
+        with (folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                command, env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, stdout=log, stderr=log
+            )
+        self.failures: list[str] = []
+        self.served: Counter[int] = Counter()
+        self._stop = threading.Event()
+        self._callers: list[threading.Thread] = []
+
+    def connection(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+
+    def get(self, path: str, connection: http.client.HTTPConnection | None = None) -> tuple[int, str, bool]:
+        """Status, body, and whether the connection will be closed."""
+        if connection is None:
+            with closing(self.connection()) as own:
+                return self.get(path, own)
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode(), answer.will_close
+
+    def workers(self) -> list[int]:
+        """Those of several; a single process is its own."""
+        children = psutil.Process(self.process.pid).children()
+        return [one.pid for one in children if one.status() != psutil.STATUS_ZOMBIE] or [self.process.pid]
+
+    def log(self) -> str:
+        return (self.home / "log").read_text()
+
+    def answers(self) -> bool:
+        try:
+            return self.get("/pid")[0] == 200
+        except OSError:
+            return False
+
+    def until_up(self, count: int) -> list[int]:
+        """The workers, as soon as `count` of them have answered."""
+        seen: set[int] = set()
+
+        def all_seen() -> bool:
+            if self.answers():
+                with ThreadPoolExecutor(4) as threads:
+                    answers = threads.map(self.get, ["/pid?seconds=0.02"] * 4)
+                    seen.update(int(body) for _, body, _ in answers)
+            return len(seen & set(self.workers())) >= count
+
+        wait_until(all_seen, 60, f"{count} workers to answer")
+        return self.workers()
+
+    def call_on(self, threads: int = 6) -> None:
+        """Let callers call until `failed` is asked."""
+        self.failures.clear()
+        self.served.clear()
+        self._callers = [threading.Thread(target=self._call) for _ in range(threads)]
+        for caller in self._callers:
+            caller.start()
+
+    def _call(self) -> None:
+        with closing(self.connection()) as connection:
+            while not self._stop.wait(0.003):
+                try:
+                    status, body, _ = self.get("/pid", connection)
+                except (OSError, http.client.HTTPException) as error:
+                    self.failures.append(repr(error))
+                    connection.close()
+                    continue
+                self.served[int(body)] += 1
+                if status != 200:
+                    self.failures.append(body)
+
+    def failed(self) -> list[str]:
+        """Let the callers rest; what failed since they began."""
+        self._stop.set()
+        for caller in self._callers:
+            caller.join(30)
+        self._callers = []
+        self._stop.clear()
+        return self.failures
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    """Two workers, for the tests that leave two workers behind."""
+    api = Api(tmp_path_factory.mktemp("pair"), 2)
+    yield api
+    api.failed()
+    assert api.end() == 0
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[[int], Api]]:
+    started: list[Api] = []
+
+    def start(workers: int) -> Api:
+        started.append(Api(tmp_path, workers))
+        return started[-1]
+
+    yield start
+    for api in started:
+        api.failed()
+        if api.process.poll() is None:
+            assert api.end() == 0
+
+
+def test_workers_told_to_end_and_renewed_ones_fail_no_request(pair: Api) -> None:
+    api = pair
+    first = api.until_up(2)
+    api.call_on()
+    for worker in first:
+        os.kill(worker, signal.SIGTERM)
+        wait_until(lambda worker=worker: not psutil.pid_exists(worker), 20, "the worker to end")  # type: ignore[misc]
+        api.until_up(2)
+    second = api.workers()
+    api.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: not set(second) & set(api.workers()), 40, "all workers to be renewed")
+    assert api.failed() == []
+    assert len(api.served) >= 5
+    assert not set(first) & set(api.workers())
+
+
+def test_a_killed_worker_is_replaced_and_takes_only_what_it_was_at(pair: Api) -> None:
+    api = pair
+    killed = api.until_up(2)[0]
+    api.call_on(threads=6)
+    time.sleep(0.3)
+    os.kill(killed, signal.SIGKILL)
+    api.until_up(2)
+    assert len(api.failed()) <= 6  # one for each of the connections, at most
+    assert killed not in api.workers()
+
+
+def test_the_metrics_are_those_of_all_workers_also_of_the_dead(pair: Api) -> None:
+    api = pair
+    workers = api.until_up(2)
+
+    def value(name: str) -> list[float]:
+        lines = api.get("/metrics")[1].splitlines()
+        return [float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name)]
+
+    series = 'llactr_http_requests_total{method="GET",route="/pid",status="2xx"}'
+    [before] = value(series)
+    for _ in range(40):
+        api.get("/pid")
+    assert value(series) == [before + 40]
+    assert len(value("process_resident_memory_bytes{")) == 2
+    assert value("llactr_storage_up ") == [1.0]
+    assert value("llactr_worker_heartbeat") == []
+    assert value("llactr_http_requests_in_flight ") == [1.0]
+    os.kill(workers[0], signal.SIGKILL)
+    api.until_up(2)
+    [after] = value(series)
+    assert after >= before + 40
+    assert value("llactr_http_requests_in_flight ") == [1.0]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_while_the_service_ends_it_says_so_and_answers_to_the_end(start: Callable[[int], Api], workers: int) -> None:
+    api = start(workers)
+    api.until_up(workers)
+    kept = [api.connection() for _ in range(4)]
+    for connection in kept:
+        assert api.get("/pid", connection)[2] is False
+    with ThreadPoolExecutor(1) as thread:
+        slow = thread.submit(api.get, "/pid?seconds=1.5")
+        time.sleep(0.2)
+        api.process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        status, body, will_close = api.get("/readyz", kept[0])
+        assert (status, json.loads(body)["code"], will_close) == (503, "unavailable", True)
+        assert [api.get("/pid", connection)[::2] for connection in kept[1:]] == [(200, True)] * 3
+        assert slow.result(10)[0] == 200
+    assert api.process.wait(10) == 0
+
+
+def test_the_workers_of_a_killed_parent_end(start: Callable[[int], Api]) -> None:
+    api = start(2)
+    workers = api.until_up(2)
+    assert api.end(signal.SIGKILL) == -signal.SIGKILL
+    wait_until(lambda: not any(psutil.pid_exists(one) for one in workers), 10, "the workers to end")
+
+
+def test_what_can_never_start_ends_with_its_status(tmp_path: Path, start: Callable[[int], Api]) -> None:
+    (tmp_path / "broken").touch()
+    assert start(2).process.wait(30) == 7
+
+
+def test_who_dies_at_its_start_is_tried_again_while_the_others_serve(pair: Api) -> None:
+    victim = pair.until_up(2)[0]
+    before = pair.log().count("status 7")
+    (pair.home / "broken").touch()
+    os.kill(victim, signal.SIGKILL)
+    wait_until(lambda: pair.log().count("status 7") >= before + 2, 30, "two vain starts")
+    assert pair.answers()
+    (pair.home / "broken").unlink()
+    pair.until_up(2)
