@@ -132,7 +132,7 @@ def test_two_promotions_at_once_end_with_one_champion_and_an_honest_history(
     assert all(decision.moved for decision in decided)
     assert len(decided) == 4
     history = [move for move in reversed(registry.history("tiny", 10)) if move.alias == "champion"]
-    for before, after in zip(history, history[1:], strict=False):
+    for before, after in itertools.pairwise(history):
         assert after.previous == before.version
     assert registry.aliases()["tiny"]["champion"] == history[-1].version
 

@@ -114,7 +114,7 @@ def test_a_bundle_that_is_refused_leaves_the_champion_and_is_not_tried_at_every_
             pool.resolve(asked)
     assert loads == ["v1", version]
     now = time.monotonic()
-    monkeypatch.setattr(pool_module.time, "monotonic", lambda: now + pool_module.RETRY_S)
+    monkeypatch.setattr(time, "monotonic", lambda: now + pool_module.RETRY_S)
     pool.refresh()
     assert loads == ["v1", version, version]
 
