@@ -1,6 +1,6 @@
 # make run                            both services and their workers in the foreground, with a trained model
 # make run DATA=rows.parquet LABEL=click    the same on your own data (CSV, JSONL, Parquet; a file or a folder of splits)
-# make test | lint | results | ssft | docs | first-run | test-vllm | test-compose | install
+# make test | test-long | lint | results | ssft | docs | first-run | test-vllm | test-compose | install
 #
 # Variables, from the environment or as `make NAME=VALUE`:
 #   CTR_PORT (8000), LLM_PORT (8001), LLACTR_HOME (.llactr), DATA, LABEL, LLM_MODEL
@@ -24,7 +24,7 @@ bin := $(VENV)/bin
 pip := $(bin)/python -m pip --disable-pip-version-check
 locked := pyproject.toml clients/python/pyproject.toml requirements.lock
 
-.PHONY: run install test test-vllm test-compose lint results ssft docs types first-run
+.PHONY: run install test test-long test-vllm test-compose lint results ssft docs types first-run
 .DEFAULT_GOAL := run
 
 # exec: the supervisor takes the place of the recipe's shell, so that it is the one that make passes SIGTERM on to.
@@ -36,6 +36,10 @@ install: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(bin)/python -m pytest -n $(JOBS) --dist loadfile $(TESTS)
+
+# What takes minutes: ten kills, thousands of fuzz requests, tens of millions of values.
+test-long: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 $(bin)/python -m pytest -n $(JOBS) --dist loadfile -m long $(TESTS)
 
 # The engine on a real vLLM server: vLLM's CPU build in .venv-vllm (3.5 GB), the tests, and docs/vllm-test.md.
 test-vllm: $(VENV)/.installed-dev

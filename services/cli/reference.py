@@ -1,21 +1,17 @@
 """`make docs`: docs/reference.md, from the code itself; a test fails where the file is not what this writes."""
 
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import typer
-from fastapi import FastAPI
 from pydantic_settings import BaseSettings
 
 from llactr_core import errors
 from services.cli.main import app as command_line
-from services.ctr.api import build_app as build_ctr
+from services.cli.openapi import documents
 from services.ctr.settings import CtrSettings
-from services.llm.api import build_app as build_llm
 from services.llm.settings import LlmSettings
-from services.shared.access.admin_key import ensure_admin_key
 from services.shared.telemetry import logs, metrics, traces
 
 FILE = Path(__file__).parents[2] / "docs" / "reference.md"
@@ -31,10 +27,9 @@ Bodies and answers with examples are on the services' own pages: `http://localho
 def reference() -> str:
     """The whole page."""
     parts = [HEAD]
-    with tempfile.TemporaryDirectory() as home:
-        ensure_admin_key(Path(home) / "admin.key")
-        parts += _service("CTR service", build_ctr(CtrSettings(home=Path(home))), CtrSettings)
-        parts += _service("LLM service", build_llm(LlmSettings(home=Path(home))), LlmSettings)
+    described = documents()
+    parts += _service("CTR service", described["ctr"], CtrSettings)
+    parts += _service("LLM service", described["llm"], LlmSettings)
     parts += ["## Error codes\n", _table(("code", "status", "when"), _errors())]
     parts += ["## Metrics\n", _table(("metric", "type", "labels", "meaning"), _metrics())]
     parts += ["## Log keys\n", _table(("key", "meaning"), _named(logs.KEYS))]
@@ -44,17 +39,17 @@ def reference() -> str:
     return "\n".join(parts)
 
 
-def _service(title: str, app: FastAPI, settings: type[BaseSettings]) -> list[str]:
+def _service(title: str, document: Mapping[str, Any], settings: type[BaseSettings]) -> list[str]:
     return [
         f"## {title}: endpoints\n",
-        _table(("call", "what it does"), _endpoints(app)),
+        _table(("call", "what it does"), _endpoints(document)),
         f"## {title}: settings\n",
         _table(("variable", "default", "meaning"), _settings(settings)),
     ]
 
 
-def _endpoints(app: FastAPI) -> Iterator[tuple[str, ...]]:
-    for path, methods in app.openapi()["paths"].items():
+def _endpoints(document: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    for path, methods in document["paths"].items():
         for method, call in methods.items():
             yield f"`{method.upper()} {path}`", call.get("summary", "")
 

@@ -2,7 +2,8 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Literal, TypeVar
 from urllib.parse import quote, urlencode
@@ -11,6 +12,7 @@ from llactr_client.errors import ApiError
 
 Service = Literal["ctr", "llm"]
 T = TypeVar("T")
+JSON = {"Content-Type": "application/json"}
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ class Call(Generic[T]):
     """A request to one of the services, and the function that reads its answer.
 
     `accept` lists statuses >= 400 that are answers to this call and not errors. `repeatable` allows retries: sending
-    twice has the effect of sending once. `cached` lets an ETag save the transfer.
+    twice has the effect of sending once; where that holds only while the first one never arrived, `twice` is False.
+    `cached` lets an ETag save the transfer. `deadline_s` is the time for all tries together.
     """
 
     service: Service
@@ -54,7 +57,9 @@ class Call(Generic[T]):
     params: Mapping[str, str] = field(default_factory=dict)
     accept: frozenset[int] = frozenset()
     repeatable: bool = True
+    twice: bool = True
     cached: bool = False
+    deadline_s: float | None = None
 
     @property
     def target(self) -> str:
@@ -73,6 +78,22 @@ def encode(content: Mapping[str, object]) -> bytes:
         return _dump(content)
     except ValueError:
         return _dump(_finite(content))
+
+
+def given(content: Mapping[str, object]) -> dict[str, object]:
+    """The entries that are not None."""
+    return {key: value for key, value in content.items() if value is not None}
+
+
+def asked(content: Mapping[str, object]) -> dict[str, str]:
+    """The entries that are neither None nor False, as parameters of a query."""
+    shown = {key: value for key, value in content.items() if value is not None and value is not False}
+    return {key: "true" if value is True else str(value) for key, value in shown.items()}
+
+
+def job_headers(idempotency_key: str | None) -> dict[str, str]:
+    """Headers of a call that starts a job. Without a key a fresh one is made, so that a retry starts no second job."""
+    return {**JSON, "Idempotency-Key": idempotency_key or uuid.uuid4().hex}
 
 
 def _dump(content: object) -> bytes:
@@ -97,3 +118,16 @@ def _finite(value: object) -> object:
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         return [_finite(entry) for entry in value]
     return value
+
+
+@dataclass(frozen=True)
+class Parts(Generic[T]):
+    """What is sent in several calls: the first, those that follow from its answer, and how the answers become one.
+
+    `deadline_s` is the time for all of them together.
+    """
+
+    first: Call[T]
+    rest: Callable[[T], Iterator[Call[T]]]
+    joined: Callable[[Sequence[T]], T]
+    deadline_s: float | None = None

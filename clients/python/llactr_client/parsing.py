@@ -1,10 +1,11 @@
 """Reading the parts of an answer with their types; a part that is not there reads as empty."""
 
+import math
 from collections.abc import Mapping
 
 from llactr_client.call import Reply, Service
 from llactr_client.errors import ApiError
-from llactr_client.results import Job
+from llactr_client.results import Alias, Job
 
 Content = Mapping[str, object]
 
@@ -19,6 +20,17 @@ def number(content: Content, key: str) -> float | None:
     """The number under the key, None where there is none."""
     value = content.get(key)
     return float(value) if isinstance(value, int | float) else None
+
+
+def whole(content: Content, key: str) -> int:
+    """The whole number under the key, 0 where there is none."""
+    return int(number(content, key) or 0)
+
+
+def real(content: Content, key: str) -> float:
+    """The number under the key, NaN where there is none."""
+    value = number(content, key)
+    return math.nan if value is None else value
 
 
 def mapping(content: Content, key: str) -> Content:
@@ -86,6 +98,13 @@ def submitted(service: Service, reply: Reply) -> Job:
     """The job of an answer {"job": {...}}, or of one that is the job itself."""
     content = reply.object()
     return job_of(service, mapping(content, "job") or content)
+
+
+def alias_of(reply: Reply) -> Alias:
+    """Read the answer to the move of an alias."""
+    content = reply.object()
+    previous = text(content, "previous") or None
+    return Alias(text(content, "alias"), text(content, "version"), previous, content)
 
 
 def _list(content: Content, key: str) -> list[object]:

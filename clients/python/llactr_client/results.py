@@ -1,6 +1,6 @@
 """What the services answer, as frozen values."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -123,37 +123,6 @@ class Embeddings:
 
     vectors: tuple[tuple[float, ...], ...]
     model: str
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Probabilities [B] in the order of the rows, and the model that gave them."""
-
-    scores: Sequence[float]
-    model: str
-    version: str
-    request_id: str
-    details: tuple[Mapping[str, object], ...] = ()
-
-
-@dataclass(frozen=True)
-class ModelInfo:
-    """A registered model: alias -> version, and its versions."""
-
-    name: str
-    aliases: Mapping[str, str]
-    versions: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class ModelVersion:
-    """A version of a model: where it comes from (`lineage`), how good it is (`metrics`), and its aliases."""
-
-    version: str
-    created_at: str
-    aliases: tuple[str, ...]
-    lineage: Mapping[str, object]
-    metrics: Mapping[str, object]
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,15 @@ def test_the_types_are_those_of_the_services(tmp_path: Path) -> None:
     write(ROOT / "build")
     committed = {name: (ROOT / "src" / "generated" / f"{name}.ts").read_text() for name in ("ctr", "llm")}
     for name, types in committed.items():
-        npm("exec", "--", "openapi-typescript", f"build/{name}.json", "--default-non-nullable=false", "-o", str(tmp_path / f"{name}.ts"))
+        npm(
+            "exec",
+            "--",
+            "openapi-typescript",
+            f"build/{name}.json",
+            "--default-non-nullable=false",
+            "-o",
+            str(tmp_path / f"{name}.ts"),
+        )
         assert (tmp_path / f"{name}.ts").read_text() == types, "run `make types` and commit what it changes"
 
 

@@ -1,4 +1,4 @@
-"""5,000 requests that schemathesis draws from the OpenAPI document: no 5xx, and every answer as the document says."""
+"""A thousand requests (5,000 in the long run) drawn from the OpenAPI document: no 5xx, and answers as documented."""
 
 from collections import Counter
 from contextlib import suppress
@@ -13,7 +13,6 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi import checks
 
-REQUESTS = 5000
 SESSION = requests.Session()  # one connection for all
 CHECKS = [
     schemathesis.checks.not_a_server_error,
@@ -27,7 +26,8 @@ STREAMS = {"/v1/jobs/{job_id}/events"}
 
 
 @pytest.mark.timeout(600)
-def test_no_request_breaks_the_service(house: Any) -> None:
+@pytest.mark.parametrize("requests_made", [1000, pytest.param(5000, marks=pytest.mark.long)])
+def test_no_request_breaks_the_service(house: Any, requests_made: int) -> None:
     """Half of the requests name a schema, a version and a job that exist; the jobs that they start are really done."""
     version = house.published("fuzzed")
     job = house.refresh("fuzzed", ssft={"skip": True, "seed": 5}).json()["job"]["id"]
@@ -40,16 +40,16 @@ def test_no_request_breaks_the_service(house: Any) -> None:
     varied = [operation for operation in fuzzed if operation.body or list(operation.iter_parameters())]
     answers: Counter[int] = Counter()
     for operation in fuzzed:
-        exercise(operation, GenerationMode.POSITIVE, known, 300 if operation in varied else 1, answers)
+        exercise(operation, GenerationMode.POSITIVE, known, requests_made // 17 if operation in varied else 1, answers)
     rounds = 0
-    while answers.total() < REQUESTS and rounds < 10:
+    while answers.total() < requests_made and rounds < 10:
         rounds += 1
         for operation in varied:
             with suppress(Unsatisfiable):  # any text is valid where a path holds the only parameter
-                exercise(operation, GenerationMode.NEGATIVE, known, 100, answers, rounds)
+                exercise(operation, GenerationMode.NEGATIVE, known, requests_made // 50, answers, rounds)
     print(f"{answers.total()} requests to {len(fuzzed)} endpoints: {dict(sorted(answers.items()))}")
-    assert answers.total() >= REQUESTS
-    assert answers[200] > 500
+    assert answers.total() >= requests_made
+    assert answers[200] > requests_made // 10
     SESSION.close()
     # Aliases were moved and versions deleted on the way; the service works as before.
     assert house.published("afterwards", ssft={"skip": True, "seed": 6}) != version

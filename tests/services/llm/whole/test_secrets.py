@@ -89,7 +89,9 @@ def test_no_secret_is_logged(
 def test_a_failing_start_shows_no_password(
     change: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    settings = LlmSettings(home=tmp_path, storage_wait_s=0).model_copy(update={name: SecretStr(url) for name, url in change.items()})
+    settings = LlmSettings(home=tmp_path, storage_wait_s=0).model_copy(
+        update={name: SecretStr(url) for name, url in change.items()}
+    )
     with pytest.raises(SystemExit) as stopped:
         guarded(lambda: build_app(settings) and None)
     assert stopped.value.code == 1

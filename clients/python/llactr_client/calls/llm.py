@@ -1,10 +1,9 @@
 """The calls of the LLM service: schemas, field tables, embeddings."""
 
-import uuid
 from collections.abc import Mapping, Sequence
 
 from llactr_client import parsing
-from llactr_client.call import Call, Reply, encode, path
+from llactr_client.call import JSON, Call, Reply, encode, given, job_headers, path
 from llactr_client.results import (
     Alias,
     Comparison,
@@ -16,12 +15,11 @@ from llactr_client.results import (
     TableVersion,
 )
 
-JSON = {"Content-Type": "application/json"}
 SAFETENSORS = "application/x-safetensors"
 
 
 def register_schema(name: str, fields: Sequence[Mapping[str, object]]) -> Call[SchemaInfo]:
-    """POST /v1/schemas."""
+    """Register a schema's fields (name, description, kind); an equal one is registered already."""
 
     def parse(reply: Reply) -> SchemaInfo:
         return _schema(reply.object(), created=reply.status == 201)
@@ -31,7 +29,7 @@ def register_schema(name: str, fields: Sequence[Mapping[str, object]]) -> Call[S
 
 
 def schemas() -> Call[tuple[SchemaInfo, ...]]:
-    """GET /v1/schemas."""
+    """All schemas."""
 
     def parse(reply: Reply) -> tuple[SchemaInfo, ...]:
         return tuple(_schema(entry) for entry in parsing.objects(reply.object(), "schemas"))
@@ -40,7 +38,7 @@ def schemas() -> Call[tuple[SchemaInfo, ...]]:
 
 
 def schema(name: str) -> Call[SchemaInfo]:
-    """GET /v1/schemas/{schema}."""
+    """One schema."""
 
     def parse(reply: Reply) -> SchemaInfo:
         content = reply.object()
@@ -52,13 +50,14 @@ def schema(name: str) -> Call[SchemaInfo]:
 
 def refresh_fields(
     schema: str,
-    samples: Mapping[str, Sequence[str]] | None,
-    dataset: str | None,
-    model: str | None,
-    ssft: Mapping[str, object] | None,
-    idempotency_key: str | None,
+    *,
+    samples: Mapping[str, Sequence[str]] | None = None,
+    dataset: str | None = None,
+    model: str | None = None,
+    ssft: Mapping[str, object] | None = None,
+    idempotency_key: str | None = None,
 ) -> Call[Refresh]:
-    """POST /v1/admin/fields/{schema}/refresh."""
+    """Tune and embed a schema's fields anew, from samples or from a dataset that the service can read."""
 
     def parse(reply: Reply) -> Refresh:
         content = reply.object()
@@ -71,8 +70,8 @@ def refresh_fields(
     return Call("llm", "POST", target, parse, encode(body), job_headers(idempotency_key))
 
 
-def fields(schema: str, version: str | None) -> Call[FieldTable]:
-    """GET /v1/fields/{schema}, or one of its versions or aliases."""
+def fields(schema: str, version: str | None = None) -> Call[FieldTable]:
+    """The field vectors of a version or alias, default the current one; unchanged vectors are not sent again."""
 
     def parse(reply: Reply) -> FieldTable:
         content = reply.object()
@@ -90,13 +89,13 @@ def fields(schema: str, version: str | None) -> Call[FieldTable]:
     return Call("llm", "GET", _table(schema, version), parse, headers={"Accept": "application/json"}, cached=True)
 
 
-def fields_file(schema: str, version: str | None) -> Call[bytes]:
-    """GET /v1/fields/{schema} as a .safetensors file with JSON metadata."""
+def fields_file(schema: str, version: str | None = None) -> Call[bytes]:
+    """The same as the bytes of a .safetensors file."""
     return Call("llm", "GET", _table(schema, version), lambda r: r.body, headers={"Accept": SAFETENSORS}, cached=True)
 
 
 def field_versions(schema: str) -> Call[tuple[TableVersion, ...]]:
-    """GET /v1/fields/{schema}/versions."""
+    """The versions of a schema's field table."""
 
     def parse(reply: Reply) -> tuple[TableVersion, ...]:
         return tuple(
@@ -113,7 +112,7 @@ def field_versions(schema: str) -> Call[tuple[TableVersion, ...]]:
 
 
 def similarity(schema: str) -> Call[Similarity]:
-    """GET /v1/fields/{schema}/similarity."""
+    """Cosines between the current field vectors."""
 
     def parse(reply: Reply) -> Similarity:
         content = reply.object()
@@ -125,8 +124,8 @@ def similarity(schema: str) -> Call[Similarity]:
     return Call("llm", "GET", path("v1", "fields", schema, "similarity"), parse)
 
 
-def compare_fields(schema: str, a: str, b: str) -> Call[Comparison]:
-    """GET /v1/fields/{schema}/compare."""
+def compare_fields(schema: str, a: str = "previous", b: str = "current") -> Call[Comparison]:
+    """How the field vectors of one version or alias differ from those of another."""
 
     def parse(reply: Reply) -> Comparison:
         content = reply.object()
@@ -148,30 +147,32 @@ def compare_fields(schema: str, a: str, b: str) -> Call[Comparison]:
 
 
 def delete_fields(schema: str, version: str) -> Call[tuple[str, ...]]:
-    """DELETE /v1/fields/{schema}/versions/{version}."""
+    """Delete a version of a schema's field table that no alias points at."""
     return Call("llm", "DELETE", path("v1", "fields", schema, "versions", version), _deleted)
 
 
-def prune_fields(schema: str, dry_run: bool) -> Call[tuple[str, ...]]:
-    """POST /v1/admin/fields/{schema}/prune."""
+def prune_fields(schema: str, *, dry_run: bool = False) -> Call[tuple[str, ...]]:
+    """Delete the versions that the retention rule gives up, or (dry run) only tell them."""
     target = path("v1", "admin", "fields", schema, "prune")
     return Call("llm", "POST", target, _deleted, encode({"dry_run": dry_run}), JSON)
 
 
 def set_field_alias(schema: str, alias: str, version: str) -> Call[Alias]:
-    """PUT /v1/fields/{schema}/aliases/{alias}."""
+    """Point an alias at a version; rolling back is the same call with an older version."""
     target = path("v1", "fields", schema, "aliases", alias)
-    return Call("llm", "PUT", target, alias_of, encode({"version": version}), JSON)
+    return Call("llm", "PUT", target, parsing.alias_of, encode({"version": version}), JSON)
 
 
 def delete_field_alias(schema: str, alias: str) -> Call[str]:
-    """DELETE /v1/fields/{schema}/aliases/{alias}; the version that it pointed at."""
+    """Delete an alias other than `current` and `previous`; the version that it pointed at."""
     target = path("v1", "fields", schema, "aliases", alias)
     return Call("llm", "DELETE", target, lambda reply: parsing.text(reply.object(), "previous"))
 
 
-def embeddings(texts: str | Sequence[str], model: str | None, version: str | None) -> Call[Embeddings]:
-    """POST /v1/embeddings."""
+def embeddings(
+    texts: str | Sequence[str], *, model: str | None = None, version: str | None = None
+) -> Call[Embeddings]:
+    """Vectors of texts (or of one), by the base model or by the tuned model of a field table version."""
 
     def parse(reply: Reply) -> Embeddings:
         content = reply.object()
@@ -181,23 +182,6 @@ def embeddings(texts: str | Sequence[str], model: str | None, version: str | Non
 
     body = given({"input": [texts] if isinstance(texts, str) else list(texts), "model": model, "version": version})
     return Call("llm", "POST", "/v1/embeddings", parse, encode(body), JSON)
-
-
-def alias_of(reply: Reply) -> Alias:
-    """Read the answer to the move of an alias."""
-    content = reply.object()
-    previous = parsing.text(content, "previous") or None
-    return Alias(parsing.text(content, "alias"), parsing.text(content, "version"), previous, content)
-
-
-def given(content: Mapping[str, object]) -> dict[str, object]:
-    """The entries that are not None."""
-    return {key: value for key, value in content.items() if value is not None}
-
-
-def job_headers(idempotency_key: str | None) -> dict[str, str]:
-    """Headers of a call that starts a job. Without a key a fresh one is made, so that a retry starts no second job."""
-    return {**JSON, "Idempotency-Key": idempotency_key or uuid.uuid4().hex}
 
 
 def _schema(content: Mapping[str, object], created: bool = False) -> SchemaInfo:

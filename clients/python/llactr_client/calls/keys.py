@@ -5,37 +5,42 @@ import secrets
 from collections.abc import Collection
 
 from llactr_client import parsing
-from llactr_client.call import Call, Reply, Service, encode, path
-from llactr_client.llm_calls import JSON, given
+from llactr_client.call import JSON, Call, Reply, Service, encode, given, path
 from llactr_client.parsing import Content
 from llactr_client.results import ApiKey, AuditEntry, Role
 
 
-def fresh_key() -> str:
-    """A new key, known to nobody else."""
-    return f"llactr_{secrets.token_urlsafe(32)}"
-
-
-def register_key(
-    service: Service, key: str, name: str, role: Role, scopes: Collection[str] | None, rate_per_s: float | None
+def create_key(
+    name: str,
+    role: Role,
+    *,
+    service: Service,
+    scopes: Collection[str] | None = None,
+    key: str | None = None,
+    rate_per_s: float | None = None,
 ) -> Call[ApiKey]:
-    """POST /v1/admin/keys with the key's digest: the key itself is not sent, and sending twice registers it once."""
+    """Let a service accept a key: the given one (to use one key at both services), or one that is made here.
+
+    The service is told the key's digest only; the answer's `key` is the one place where the key itself stands.
+    `scopes` are the schemas (LLM) or models (CTR) that it shall be limited to, `rate_per_s` the most calls a second.
+    """
+    known = key or f"llactr_{secrets.token_urlsafe(32)}"
     body = {
         "name": name,
         "role": role,
-        "digest": hashlib.sha256(key.encode()).hexdigest(),
+        "digest": hashlib.sha256(known.encode()).hexdigest(),
         "scopes": None if scopes is None else sorted(scopes),
         "rate_per_s": rate_per_s,
     }
 
     def parse(reply: Reply) -> ApiKey:
-        return _key(service, reply.object(), key)
+        return _key(service, reply.object(), known)
 
     return Call(service, "POST", "/v1/admin/keys", parse, encode(given(body)), JSON)
 
 
 def keys(service: Service) -> Call[tuple[ApiKey, ...]]:
-    """GET /v1/admin/keys, the oldest first."""
+    """The keys of a service, oldest first, the revoked ones too."""
 
     def parse(reply: Reply) -> tuple[ApiKey, ...]:
         return tuple(_key(service, entry) for entry in parsing.objects(reply.object(), "keys"))
@@ -43,13 +48,13 @@ def keys(service: Service) -> Call[tuple[ApiKey, ...]]:
     return Call(service, "GET", "/v1/admin/keys", parse)
 
 
-def revoke_key(service: Service, key_id: str) -> Call[ApiKey]:
-    """DELETE /v1/admin/keys/{id}."""
+def revoke_key(key_id: str, service: Service) -> Call[ApiKey]:
+    """Let a service refuse a key from now on."""
     return Call(service, "DELETE", path("v1", "admin", "keys", key_id), lambda reply: _key(service, reply.object()))
 
 
-def audit(service: Service, limit: int, before: str | None) -> Call[tuple[AuditEntry, ...]]:
-    """GET /v1/admin/audit, the newest first."""
+def audit(service: Service, *, limit: int = 100, before: str | None = None) -> Call[tuple[AuditEntry, ...]]:
+    """The newest calls that needed more than reading, newest first; `before` is the id of the last one known."""
 
     def parse(reply: Reply) -> tuple[AuditEntry, ...]:
         return tuple(
