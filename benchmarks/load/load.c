@@ -4,7 +4,7 @@
  *        [--host 127.0.0.1] [--type application/json] [--header "Authorization: Bearer KEY"] [--timeout-ms 5000]
  *
  * One thread and one epoll, so that it can be pinned to the core that the server does not use. Requests take the
- * bodies in turn. At a fixed rate a request that finds no free connection waits, and is counted as late. Prints one
+ * bodies and the connections in turn. At a fixed rate a request that finds no free connection waits, and is counted as late. Prints one
  * JSON object: what was answered by status with latencies (milliseconds from sending to the whole answer), what failed,
  * each second of the run, and every distinct answer of each body up to its "request_id".
  */
@@ -45,7 +45,7 @@ static struct connection connections[MAX_CONNECTIONS];
 static struct status statuses[MAX_STATUSES];
 static struct answer answers[MAX_ANSWERS];
 static struct second timeline[MAX_SECONDS];
-static int status_count, answer_count, next_body;
+static int status_count, answer_count, next_body, next_connection;
 static size_t sent, late, connects_failed, resets, timeouts, malformed, answers_left_out;
 
 static void fail(const char *what) { fprintf(stderr, "load: %s\n", what); exit(2); }
@@ -256,13 +256,15 @@ static void run(void) {
         double time = now();
         bool is_over = time - began_all >= seconds, busy = false;
         if (time - looked > 0.002) { look_after(time); looked = time; }
-        for (int i = 0; i < connection_count; i++) {
-            struct connection *c = &connections[i];
+        for (int i = 0, first = next_connection; i < connection_count; i++) {
+            int turn = (first + i) % connection_count;
+            struct connection *c = &connections[turn];
             if (c->state == IDLE && !is_over && (rate == 0 || due <= time)) {
                 if (rate > 0) {
                     if (time - due > 0.01) late++;
                     due += 1 / rate;
                 }
+                next_connection = (turn + 1) % connection_count;
                 send_next(c);
             }
             busy |= c->state > IDLE;

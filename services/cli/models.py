@@ -2,16 +2,21 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from services.cli import traffic
 from services.cli.console import AsJson, result, say, table
 from services.cli.jobs import started
 from services.cli.options import Options, Wait, dataset_for_service, parse_options
 from services.cli.place import services
 
+if TYPE_CHECKING:
+    from llactr_client import Alias
+
 app = typer.Typer(help="Models: versions, training at the service, promotion, roll-back.", no_args_is_help=True)
+app.add_typer(traffic.app, name="traffic")
 Force = Annotated[bool, typer.Option("--force", help="Also against the gate's refusal; needs an admin's key.")]
 ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")]
 
@@ -52,11 +57,44 @@ def promote(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Point an alias at a version; this is also how to roll back."""
+    """Point an alias at a version."""
     with services() as client:
-        moved = client.promote(model, version, alias=alias, force=force)
-    say(f"{model}: {moved.alias} -> {moved.version} (before: {moved.previous or 'none'})")
-    result(asdict(moved), as_json)
+        _moved(model, client.promote(model, version, alias=alias, force=force), as_json)
+
+
+@app.command()
+def rollback(model: ModelName, as_json: AsJson = False) -> None:
+    """Let the champion before the present one score again, without the gate."""
+    with services() as client:
+        _moved(model, client.rollback(model), as_json)
+
+
+@app.command()
+def history(
+    model: ModelName,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many at most.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """The decisions about a model's aliases, newest first, with their reasons."""
+    with services() as client:
+        found = client.model_history(model, limit=limit)
+    rows = [(m.at, m.outcome, m.alias, m.version[:12], m.by or "-", m.reason) for m in found]
+    say(table(("at", "outcome", "alias", "version", "by", "reason"), rows))
+    result({"model": model, "decisions": [asdict(move) for move in found]}, as_json)
+
+
+@app.command()
+def prune(
+    model: ModelName,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be deleted.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Delete the versions that the retention rule gives up."""
+    with services() as client:
+        gone = client.prune_versions(model, dry_run=dry_run)
+    for version in gone:
+        say(f"{version}  {'would be deleted' if dry_run else 'deleted'}")
+    result({"versions": list(gone), "dry_run": dry_run}, as_json)
 
 
 @app.command()
@@ -124,3 +162,8 @@ def refresh(
             force=force or None,
         )
         started(client, job, wait=wait, as_json=as_json)
+
+
+def _moved(model: str, moved: "Alias", as_json: bool) -> None:
+    say(f"{model}: {moved.alias} -> {moved.version} (before: {moved.previous or 'none'})")
+    result(asdict(moved), as_json)

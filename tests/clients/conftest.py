@@ -1,4 +1,4 @@
-"""A tiny real HTTP service for the client's tests: it answers from a script and keeps what it was asked."""
+"""A tiny HTTP service that answers from a script and keeps what it was asked, and the CTR service itself."""
 
 import asyncio
 import contextlib
@@ -12,6 +12,14 @@ from typing import Any
 
 import pytest
 import uvicorn
+from ctr_house import CtrHouse
+from llactr_client import Client
+from shop import QUICK, SHOP, write_shop
+
+from llactr_core.bundle import Bundle
+from llactr_core.data.splits import open_dataset
+from llactr_core.progress import silent
+from llactr_core.training.pipeline import train_bundle
 
 Message = MutableMapping[str, Any]
 
@@ -136,3 +144,41 @@ def broken_off() -> Iterator[BrokenOff]:
     running = BrokenOff()
     yield running
     running.close()
+
+
+@pytest.fixture(scope="session")
+def shop_bundles(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Bundle]:
+    """Two versions of one model: the second is trained longer."""
+    folder = tmp_path_factory.mktemp("shop")
+    splits = open_dataset(write_shop(folder), "click")
+    first, second = (
+        train_bundle(splits, SHOP, None, options, folder / f"b{options.epochs}", folder / f"c{options.epochs}", silent)
+        for options in (QUICK.model_copy(update={"enhancer": "none", "epochs": epochs}) for epochs in (1, 3))
+    )
+    return first, second
+
+
+@pytest.fixture(scope="session")
+def shop_house(shop_bundles: tuple[Bundle, Bundle], tmp_path_factory: pytest.TempPathFactory) -> Iterator[CtrHouse]:
+    """The CTR service on two worker processes: the champion is the first version, the challenger the second."""
+    first, second = shop_bundles
+    extra = {
+        "LLACTR_CTR_WORKERS": "2",
+        "LLACTR_CTR_LOG_SHARE": "1",
+        "LLACTR_CTR_TRAFFIC_FLUSH_S": "0.1",
+        "LLACTR_CTR_DATA_ROOTS": json.dumps([str(first.path.parent)]),
+    }
+    running = CtrHouse(tmp_path_factory.mktemp("shop-house"), extra=extra)
+    running.publish(first, "shop")
+    running.publish(second, "shop", "challenger")
+    running.start()
+    running.until_ready()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def shop(shop_house: CtrHouse) -> Iterator[Client]:
+    """The client of an admin of that service."""
+    with Client(shop_house.url, key=shop_house.key) as client:
+        yield client

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from llactr_client import ApiError
 from llactr_client.call import Reply, encode, path
-from llactr_client.ctr_calls import score, train
+from llactr_client.calls.scoring import score
+from llactr_client.calls.training import train
 from llactr_client.errors import error_of
 
 
@@ -25,23 +26,23 @@ def test_path_parts_are_escaped() -> None:
 
 
 def test_what_is_none_is_not_sent() -> None:
-    call = train("m", {"dataset": "d", "schema": None, "promote": False}, None)
+    call = train("m", "d", promote=False)
     assert json.loads(call.body or b"") == {"dataset": "d", "promote": False}
 
 
 def test_score_takes_rows_or_columns() -> None:
     with pytest.raises(ValueError, match="exactly one"):
-        score(None, None, None, False)
+        score()
     with pytest.raises(ValueError, match="exactly one"):
-        score([], {}, None, False)
-    assert json.loads(score(None, {"a": (1, 2)}, None, False).body or b"") == {"columns": {"a": [1, 2]}}
-    assert score([{}], None, "m@champion", True).target == "/v1/score?model=m%40champion&details=true"
+        score([], columns={})
+    assert json.loads(score(columns={"a": (1, 2)}).first.body or b"") == {"columns": {"a": [1, 2]}}
+    assert score([{}], model="m@champion", details=True).first.target == "/v1/score?model=m%40champion&details=true"
 
 
 def test_every_job_gets_an_idempotency_key() -> None:
-    keys = {train("m", {}, None).headers["Idempotency-Key"] for _ in range(3)}
+    keys = {train("m", "d").headers["Idempotency-Key"] for _ in range(3)}
     assert len(keys) == 3
-    assert train("m", {}, "mine").headers["Idempotency-Key"] == "mine"
+    assert train("m", "d", idempotency_key="mine").headers["Idempotency-Key"] == "mine"
 
 
 def test_error_of_a_problem() -> None:

@@ -6,7 +6,21 @@ with Client(key="...") as client:
 
 from llactr_client.async_client import AsyncClient
 from llactr_client.client import Client
-from llactr_client.errors import ApiError, ClientError, ConnectionFailed, JobFailed, JobTimeout
+from llactr_client.ctr_results import (
+    Drift,
+    ModelInfo,
+    ModelVersion,
+    Move,
+    Numbers,
+    Outcome,
+    Quality,
+    Schedule,
+    Shadow,
+    ShadowPair,
+    TrafficPlan,
+    VersionQuality,
+)
+from llactr_client.errors import ApiError, ClientError, ConnectionFailed, DeadlineExceeded, JobFailed, JobTimeout
 from llactr_client.exchange import Retry
 from llactr_client.results import (
     Alias,
@@ -17,14 +31,12 @@ from llactr_client.results import (
     FieldTable,
     Health,
     Job,
-    ModelInfo,
-    ModelVersion,
     Refresh,
     SchemaInfo,
-    Scores,
     Similarity,
     TableVersion,
 )
+from llactr_client.scores import ExplainedRow, Explanation, FieldPart, PairPart, Part, Scores
 
 __all__ = [
     "Alias",
@@ -36,7 +48,12 @@ __all__ = [
     "ClientError",
     "Comparison",
     "ConnectionFailed",
+    "DeadlineExceeded",
+    "Drift",
     "Embeddings",
+    "ExplainedRow",
+    "Explanation",
+    "FieldPart",
     "FieldTable",
     "Health",
     "Job",
@@ -44,10 +61,21 @@ __all__ = [
     "JobTimeout",
     "ModelInfo",
     "ModelVersion",
+    "Move",
+    "Numbers",
+    "Outcome",
+    "PairPart",
+    "Part",
+    "Quality",
     "Refresh",
     "Retry",
+    "Schedule",
     "SchemaInfo",
     "Scores",
+    "Shadow",
+    "ShadowPair",
     "Similarity",
     "TableVersion",
+    "TrafficPlan",
+    "VersionQuality",
 ]

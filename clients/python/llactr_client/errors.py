@@ -3,6 +3,7 @@
 ClientError
 |-- ApiError            the service answered with an error (RFC 9457 problem+json)
 |-- ConnectionFailed    no answer: the service is down, unreachable, or too slow
+|   `-- DeadlineExceeded    no answer before the caller's deadline
 |-- JobFailed           a job that was waited for ended as failed or cancelled
 `-- JobTimeout          a job that was waited for is still going when the time is over
 """
@@ -30,6 +31,10 @@ class ApiError(ClientError):
 
 class ConnectionFailed(ClientError):
     """The service gave no answer, also after the retries."""
+
+
+class DeadlineExceeded(ConnectionFailed):
+    """The time that the caller gave was over before the answer, all tries together."""
 
 
 class JobFailed(ClientError):

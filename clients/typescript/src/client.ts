@@ -104,7 +104,7 @@ export class LlactrClient {
     return given(await this.ctr.PUT("/v1/admin/models/{model}/aliases/{alias}", { body: { version, force }, params }));
   }
 
-  /** Let the champion before the present one score again. */
+  /** Let the champion before the present one score again. Never repeated: twice would be two champions back. */
   async rollback(model: string): Promise<Ctr["AliasResponse"]> {
     return given(await this.ctr.POST("/v1/admin/models/{model}/rollback", { params: { path: { model } } }));
   }
@@ -129,7 +129,7 @@ export class LlactrClient {
       const job = await this.job(service, id);
       seen?.(job);
       if (FINAL.has(job.state)) return job;
-      await new Promise((resolve) => setTimeout(resolve, pause));
+      await sleep(pause, signal);
     }
   }
 
@@ -138,6 +138,19 @@ export class LlactrClient {
     const params = { path: { schema, version } };
     return given(await this.llm.GET("/v1/fields/{schema}/versions/{version}", { params })) as Llm["FieldTableView"];
   }
+}
+
+/** Resolves after some milliseconds, or as soon as the signal ends the waiting. */
+function sleep(ms: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    signal?.addEventListener("abort", done);
+  });
 }
 
 function given<T>(answer: { readonly data?: T }): T {

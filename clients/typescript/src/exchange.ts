@@ -16,7 +16,6 @@ export class DeadlineExceeded extends Error {
   override readonly name = "DeadlineExceeded";
 }
 
-const BUSY = new Set([429, 503]);
 const REPEATABLE_POSTS = /\/(v1\/(score|explain|embeddings)|v2\/models\/.*\/infer)$/;
 
 /** What is needed to send calls so that they survive a service's restart. */
@@ -31,8 +30,8 @@ export interface Exchange {
  * A `fetch` that adds the key, keeps the deadline (the whole call, its pauses included, ends within `timeoutMs`, and
  * the service is told what is left of it), repeats what may be repeated, and throws what is refused.
  *
- * Repeated are answers 429 and 503, which did nothing, and broken connections of calls that may arrive twice: reads,
- * scores, PUT, DELETE, and a POST with an Idempotency-Key.
+ * Repeated are answers 429, which did nothing, and 503 and broken connections of calls that may arrive twice: reads,
+ * scores, PUT, DELETE, and a POST with an Idempotency-Key. An event stream is not for this client: answers are read whole.
  *
  * @throws LlactrProblem the service refused the call
  * @throws DeadlineExceeded the time is over
@@ -59,7 +58,7 @@ async function once(exchange: Exchange, request: Request, deadline: number): Pro
   const signal = AbortSignal.any([AbortSignal.timeout(Math.max(1, left)), request.signal]);
   try {
     const response = await exchange.fetch(new Request(request.clone(), { headers, signal }));
-    return response.ok ? response : await problemOf(response);
+    return response.ok ? await whole(response) : await problemOf(response);
   } catch (error) {
     if (request.signal.aborted) throw error;
     if (Date.now() >= deadline) throw new DeadlineExceeded(`no answer within ${exchange.timeoutMs} ms`, { cause: error });
@@ -67,10 +66,17 @@ async function once(exchange: Exchange, request: Request, deadline: number): Pro
   }
 }
 
+/** The answer once all of it has arrived, so that the deadline and the repetitions hold for its body too. */
+async function whole(response: Response): Promise<Response> {
+  const { status, statusText, headers } = response;
+  return new Response(status === 204 || status === 304 ? null : await response.arrayBuffer(), { status, statusText, headers });
+}
+
 function mayRepeat(request: Request, outcome: Error): boolean {
-  if (outcome instanceof LlactrProblem) return BUSY.has(outcome.status);
-  if (request.method !== "POST") return true;
-  return request.headers.has("Idempotency-Key") || REPEATABLE_POSTS.test(new URL(request.url).pathname);
+  const path = new URL(request.url).pathname;
+  const isRepeatable = request.method !== "POST" || request.headers.has("Idempotency-Key") || REPEATABLE_POSTS.test(path);
+  if (outcome instanceof LlactrProblem && outcome.status === 429) return true; // refused before anything was done
+  return isRepeatable && !(outcome instanceof LlactrProblem && outcome.status !== 503);
 }
 
 function pauseMs(retry: Retry, attempt: number, outcome: Error): number {

@@ -7,6 +7,8 @@ export interface Problem {
   readonly code: string;
   readonly row?: number;
   readonly field?: string;
+  /** What the gate measured, where it refused a promotion. */
+  readonly gate?: Readonly<Record<string, unknown>>;
 }
 
 /** A service refused a call. Branch on `code`, which is stable; `detail` is for people. */

@@ -84,6 +84,26 @@ test("the whole call ends in time, and the service is told what is left", async 
   assert.ok(told > 0 && told <= 200);
 });
 
+test("a body that does not end is too late as well", async () => {
+  const { url } = await serving((_, response) => {
+    response.writeHead(200, { "content-type": "application/json", "content-length": "1000" }).write("{");
+  });
+  await assert.rejects(new LlactrClient({ ctrUrl: url, timeoutMs: 200 }).score(ROWS), DeadlineExceeded);
+});
+
+test("a roll back is sent once, whatever came of it", async () => {
+  const { url, seen } = await serving((_, response) => answer(response, 503, BUSY));
+  await assert.rejects(new LlactrClient({ ctrUrl: url, retry: { baseMs: 1 } }).rollback("m"), LlactrProblem);
+  assert.equal(seen.length, 1);
+});
+
+test("waiting ends at once with the signal", async () => {
+  const { url } = await serving((_, response) => answer(response, 200, JSON.stringify({ id: "j", state: "running" })));
+  const began = Date.now();
+  await assert.rejects(new LlactrClient({ ctrUrl: url }).waitForJob("ctr", "j", AbortSignal.timeout(50)));
+  assert.ok(Date.now() - began < 190);
+});
+
 test("pauses do not outlast the deadline", async () => {
   const { url, seen } = await serving((_, response) => answer(response, 503, BUSY, { "retry-after": "60" }));
   const began = Date.now();

@@ -170,14 +170,14 @@ class Admission:
             OverloadError: it would have to wait too long, or too much waits already.
         """
         now = time.monotonic()
-        age_s = self._age.seconds(now)
+        age_s = self._age.seconds()
         rows = size * self._rows_per_byte
         lane = self._lane_for(rows)
         if self._requests >= self._most_requests:
             raise _refused("requests")
         if self._bytes + size > self._most_bytes and self._requests:
             raise _refused("bytes")
-        if age_s > self._longest_s / 2:  # half of it, so that who is refused hears so within the whole
+        if age_s > self._longest_s / 3:  # a third, so that who is refused hears so within the whole
             raise _refused("loop")
         _check_wait(lane, age_s, timeout_s)
         self._requests += 1
@@ -229,7 +229,8 @@ class LoopAge:
 
     The loop reads all sockets that have something, then runs all requests read: one pass. What is run now was read
     before this pass began, and arrived at the earliest when the pass before began, if that ended just before. A pass of
-    few requests that took long was held up by something else, and refusing requests would not help it.
+    few requests that took long was held up by something else, and refusing requests would not help it. Time is the
+    processor time of the loop's thread: while other processes have the core no queue of requests is to blame.
     """
 
     def __init__(self) -> None:
@@ -237,8 +238,9 @@ class LoopAge:
         self._requests = 0
         self._before: float | None = None
 
-    def seconds(self, now: float) -> float:
+    def seconds(self) -> float:
         """The age in seconds."""
+        now = time.thread_time()
         if self._began is None:
             self._began, self._requests = now, 0
             asyncio.get_running_loop().call_soon(self._end)
@@ -249,7 +251,7 @@ class LoopAge:
 
     def _end(self) -> None:
         began, self._began = self._began, None
-        if began is not None and self._requests > FEW_REQUESTS and time.monotonic() - began > SHORT_PASS_S:
+        if began is not None and self._requests > FEW_REQUESTS and time.thread_time() - began > SHORT_PASS_S:
             self._before = began
             loop = asyncio.get_running_loop()
             loop.call_soon(loop.call_soon, self._forget)  # sockets are read in one turn, their requests run in the next

@@ -28,6 +28,7 @@ from services.ctr.serving.shelf import Key, Loaded, Shelf
 __all__ = ["Loaded", "ModelPool"]
 
 RETRY_S = 30.0
+FIRST_LOOK_S = 30.0
 DEFAULT = "default"
 
 _log = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ class ModelPool:
         self._load = load
         self._poll_s = poll_s
         self._stop = threading.Event()
+        self._looked = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="model-pool", daemon=True)
         self._snapshot = _Snapshot()
         self._shelf = Shelf(budget)
@@ -143,8 +145,12 @@ class ModelPool:
                     _log.info("model %r now serves version %s", name, version)
 
     def start(self) -> None:
-        """Look at the aliases every `poll_s` seconds from here on."""
+        """Look at the aliases every `poll_s` seconds from here on; return when the champions of the first look serve.
+
+        A process that takes requests before would answer that there is no champion.
+        """
         self._watcher.start()
+        self._looked.wait(FIRST_LOOK_S)
 
     def close(self) -> None:
         """Look no more."""
@@ -161,6 +167,7 @@ class ModelPool:
                 if healthy:
                     _log.exception("the registry cannot be read; the loaded models keep serving")
                 healthy = False
+            self._looked.set()
             self._stop.wait(self._poll_s)
 
     def _publish(self, snapshot: _Snapshot) -> None:

@@ -8,11 +8,8 @@ from pathlib import Path
 
 import pytest
 from ctr_house import CtrHouse
-from shop import QUICK, SHOP, write_shop
 
-from llactr_core.data.splits import open_dataset
-from llactr_core.progress import silent
-from llactr_core.training.pipeline import train_bundle
+from llactr_core.bundle import Bundle
 from services.cli.openapi import write
 
 ROOT = Path(__file__).parents[3] / "clients" / "typescript"
@@ -41,14 +38,9 @@ def _packages() -> None:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CtrHouse]:
-    folder = tmp_path_factory.mktemp("typescript")
-    options = QUICK.model_copy(update={"enhancer": "none", "epochs": 1})
-    (folder / "shop").mkdir()
-    splits = open_dataset(write_shop(folder / "shop"), "click")
-    bundle = train_bundle(splits, SHOP, None, options, folder / "bundle", folder / "checkpoints", silent)
-    running = CtrHouse(folder / "home")
-    running.publish(bundle, "shop")
+def house(shop_bundles: tuple[Bundle, Bundle], tmp_path_factory: pytest.TempPathFactory) -> Iterator[CtrHouse]:
+    running = CtrHouse(tmp_path_factory.mktemp("typescript"))
+    running.publish(shop_bundles[0], "shop")
     running.start()
     running.until_ready()
     yield running

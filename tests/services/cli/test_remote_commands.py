@@ -45,6 +45,45 @@ def test_models(service: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert service.asked[-1][1]["Authorization"] == "Bearer secret"
 
 
+def test_moves_and_old_versions(service: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    move = {"number": 7, "alias": "champion", "version": "v1", "outcome": "refused", "reason": "AUC -0.1", "at": "2026"}
+    service.answers = {
+        "POST /v1/admin/models/shop/rollback": (200, {"alias": "champion", "version": "v1", "previous": "v2"}),
+        "GET /v1/models/shop/history?limit=5": (200, {"decisions": [move]}),
+        "POST /v1/admin/models/shop/prune": (200, {"versions": ["v0"], "dry_run": True}),
+    }
+    assert run(["models", "rollback", "shop"]) == 0
+    assert "champion -> v1 (before: v2)" in capsys.readouterr().out
+    assert run(["models", "history", "shop", "--limit", "5"]) == 0
+    shown = capsys.readouterr().out
+    assert "refused" in shown
+    assert "AUC -0.1" in shown
+    assert run(["models", "prune", "shop", "--dry-run", "--json"]) == 0
+    assert last_line(capsys) == {"versions": ["v0"], "dry_run": True}
+    assert service.asked[-1][2] == {"dry_run": True}
+
+
+def test_traffic(service: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = {"arms": [{"alias": "champion", "weight": 1}], "salt": "s", "shadow": None, "log_share": 0.1}
+    service.answers = {
+        "GET /v1/models/shop/traffic": (200, plan),
+        "PUT /v1/admin/models/shop/traffic": (200, {**plan, "shadow": {"alias": "challenger", "share": 0.2}}),
+    }
+    assert run(["models", "traffic", "show", "shop", "--json"]) == 0
+    assert last_line(capsys)["arms"] == {"champion": 1.0}
+    arms = ["--arm", "champion=0.9", "--arm", "challenger=0.1"]
+    assert run(["models", "traffic", "set", "shop", *arms, "--shadow", "challenger=0.2"]) == 0
+    assert "challenger" in capsys.readouterr().out
+    assert service.asked[-1][2] == {
+        "arms": [{"alias": "champion", "weight": 0.9}, {"alias": "challenger", "weight": 0.1}],
+        "salt": "s",
+        "shadow": {"alias": "challenger", "share": 0.2},
+        "log_share": 0.1,
+    }
+    assert run(["models", "traffic", "set", "shop", "--arm", "champion"]) == 2
+    assert "ALIAS=NUMBER" in capsys.readouterr().err
+
+
 def test_training_at_the_service(service: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     SHOP.save(tmp_path / "schema.yaml")
     service.answers = {

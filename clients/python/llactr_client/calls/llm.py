@@ -169,9 +169,7 @@ def delete_field_alias(schema: str, alias: str) -> Call[str]:
     return Call("llm", "DELETE", target, lambda reply: parsing.text(reply.object(), "previous"))
 
 
-def embeddings(
-    texts: str | Sequence[str], *, model: str | None = None, version: str | None = None
-) -> Call[Embeddings]:
+def embeddings(texts: str | Sequence[str], *, model: str | None = None, version: str | None = None) -> Call[Embeddings]:
     """Vectors of texts (or of one), by the base model or by the tuned model of a field table version."""
 
     def parse(reply: Reply) -> Embeddings:

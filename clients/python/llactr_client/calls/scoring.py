@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from llactr_client import parsing
 from llactr_client.call import JSON, Call, Parts, Reply, asked, encode
-from llactr_client.errors import ClientError
+from llactr_client.errors import ApiError
 from llactr_client.frames import Frame, arrow_table, stream_of
 from llactr_client.parsing import Content
 from llactr_client.scores import ExplainedRow, Explanation, FieldPart, PairPart, Part, Scores
@@ -58,17 +58,17 @@ def score(
     """
     if rows_at_once < 1:
         raise ValueError(f"rows_at_once is {rows_at_once}; give 1 or more")
-    given = _input(rows, columns)
+    batch = _input(rows, columns)
     options = {"details": details, "raw": raw, "routing_key": routing_key, "row_id": row_id}
 
     def part(first: int, used: str | None) -> Call[Scores]:
-        size = min(rows_at_once, given.rows - first)
+        size = min(rows_at_once, batch.rows - first)
         params = asked({"model": used, **options})
-        body = given.body(first, first + size)
-        return Call("ctr", "POST", "/v1/score", lambda reply: _scores(reply, size), body, given.headers, params)
+        body = batch.body(first, first + size)
+        return Call("ctr", "POST", "/v1/score", lambda reply: _scores(reply, size), body, batch.headers, params)
 
     def rest(scored: Scores) -> Iterator[Call[Scores]]:
-        return (part(at, f"{scored.model}:{scored.version}") for at in range(rows_at_once, given.rows, rows_at_once))
+        return (part(at, f"{scored.model}:{scored.version}") for at in range(rows_at_once, batch.rows, rows_at_once))
 
     return Parts(part(0, model), rest, _joined, deadline_s)
 
@@ -86,31 +86,31 @@ def explain(
     Raises:
         ValueError: not exactly one of rows and columns is given.
     """
-    given = _input(rows, columns)
+    batch = _input(rows, columns)
     return Call(
         "ctr",
         "POST",
         "/v1/explain",
         _explanation,
-        given.body(0, given.rows),
-        given.headers,
+        batch.body(0, batch.rows),
+        batch.headers,
         asked({"model": model, "routing_key": routing_key}),
         deadline_s=deadline_s,
     )
 
 
 def _input(rows: Sequence[Row] | Frame | None, columns: Columns | None) -> _Input:
-    if isinstance(rows, Frame) and columns is None:
+    if (rows is None) == (columns is None):
+        raise ValueError("give exactly one of rows and columns")
+    if isinstance(rows, Frame):
         table = arrow_table(rows)
         return _Input(table.num_rows, lambda a, b: stream_of(table.slice(a, b - a)), ARROW)
-    if rows is not None and columns is None:
+    if rows is not None:
         listed = list(rows)
         return _Input(len(listed), lambda a, b: encode({"rows": listed[a:b]}), JSON)
-    if rows is None and columns is not None:
-        lists = {name: list(values) for name, values in columns.items()}
-        longest = max(map(len, lists.values()), default=0)
-        return _Input(longest, lambda a, b: encode({"columns": {n: v[a:b] for n, v in lists.items()}}), JSON)
-    raise ValueError("give exactly one of rows and columns")
+    lists = {name: list(values) for name, values in (columns or {}).items()}
+    longest = max(map(len, lists.values()), default=0)
+    return _Input(longest, lambda a, b: encode({"columns": {n: v[a:b] for n, v in lists.items()}}), JSON)
 
 
 def _scores(reply: Reply, rows: int) -> Scores:
@@ -118,7 +118,7 @@ def _scores(reply: Reply, rows: int) -> Scores:
     used = parsing.mapping(content, "model")
     scores, request_id = parsing.numbers(content, "scores"), parsing.text(content, "request_id")
     if len(scores) != rows:
-        raise ClientError(f"{rows} rows were sent and {len(scores)} scores came back; is this a LLaCTR service?")
+        raise ApiError(reply.status, "unexpected-answer", f"{rows} rows were sent, {len(scores)} scores came back")
     return Scores(
         scores=scores,
         model=parsing.text(used, "name"),

@@ -47,7 +47,9 @@ def shadow_report(model: str, *, window_hours: float = 24.0) -> Call[tuple[Shado
     def parse(reply: Reply) -> tuple[ShadowPair, ...]:
         return tuple(_pair(entry) for entry in parsing.objects(reply.object(), "pairs"))
 
-    return Call("ctr", "GET", path("v1", "models", model, "shadow"), parse, params=asked({"window_hours": window_hours}))
+    return Call(
+        "ctr", "GET", path("v1", "models", model, "shadow"), parse, params=asked({"window_hours": window_hours})
+    )
 
 
 def report_outcomes(outcomes: Sequence[Outcome]) -> Call[int]:

@@ -66,7 +66,7 @@ def test_one_slow_request_is_no_reason_to_refuse_the_next(tmp_path: Path) -> Non
     async def work(admission: Admission) -> None:
         for _ in range(3):
             admission.leave(admission.enter(10, None))
-            time.sleep(0.08)
+            work_for(0.08)
             await asyncio.sleep(0)
 
     run(tmp_path, work)
@@ -106,11 +106,28 @@ def test_a_body_without_a_length_counts_as_it_comes(tmp_path: Path) -> None:
     run(tmp_path, work, queue_mb=1, inline_rows=10**6)
 
 
+def work_for(seconds: float) -> None:
+    """Use the processor for so long."""
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+
+
+def test_a_process_that_was_held_up_by_others_refuses_nobody(tmp_path: Path) -> None:
+    async def work(admission: Admission) -> None:
+        for _ in range(10):
+            admission.leave(admission.enter(10, None))
+        time.sleep(0.2)  # others have the core
+        admission.leave(admission.enter(10, None))
+
+    run(tmp_path, work)
+
+
 def test_a_loop_that_is_behind_refuses_until_it_has_caught_up(tmp_path: Path) -> None:
     async def work(admission: Admission) -> None:
         for _ in range(10):
             admission.leave(admission.enter(10, None))
-        time.sleep(0.08)  # what the requests of this pass cost
+        work_for(0.08)  # what the requests of this pass cost
         with pytest.raises(OverloadError, match="loop"):
             admission.enter(10, None)
         await asyncio.sleep(0.02)
@@ -137,6 +154,7 @@ def test_work_that_nobody_waits_for_is_dropped(tmp_path: Path, leaves: str) -> N
             await messages.put({"type": "http.disconnect"})
         with pytest.raises(DeadlineError if leaves == "deadline" else ClientDisconnect):
             await busy.lane.run(lambda: ran.append(1), late, request_of(messages))
+        await asyncio.sleep(0)  # the lane hears of it in the next turn of the loop
         free.set()
         assert await first
         admission.leave(late)
