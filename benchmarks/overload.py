@@ -68,6 +68,7 @@ def overload(generator: Generator, pid: int, seconds: float, requests: list[byte
     during = finished(started)
     after = generator.run(sent, FEW, min(seconds, 10), capacity / 2)
     result = {
+        "seconds": seconds,
         "capacity_per_s": capacity,
         "machine_load_before": machine_load,
         "asked_per_s": during.sent / seconds,

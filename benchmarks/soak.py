@@ -33,6 +33,8 @@ WORKERS, CONNECTIONS = 2, 16
 FEW = 4  # connections that keep two workers busy and let no queue grow
 MIX = (9, 1)  # requests of one row, and of a hundred
 TERM_S, KILL_S = 60.0, 20.0
+# A worker that starts takes half of the only core for seconds: callers are to wait then, and not to be refused.
+QUEUE_MS = "2000"
 REDIS_AT, POSTGRES_AT = 0.25, 0.55  # shares of the run after which they are lost
 
 
@@ -144,7 +146,11 @@ def running(folder: Path) -> Iterator[Soak]:
     postgres, redis = Postgres(folder), Redis(folder)
     postgres.start()
     redis.start()
-    extra = {"LLACTR_CTR_WORKERS": str(WORKERS), "LLACTR_CTR_LOG_LEVEL": "WARNING"}
+    extra = {
+        "LLACTR_CTR_WORKERS": str(WORKERS),
+        "LLACTR_CTR_LOG_LEVEL": "WARNING",
+        "LLACTR_CTR_QUEUE_MS": QUEUE_MS,
+    }
     house = CtrHouse(folder / "home", postgres.new_database(), redis.url, extra)
     for bundle in bundles:
         house.publish(bundle, MODEL)

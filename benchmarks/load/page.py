@@ -17,7 +17,7 @@ ABOUT = {
     "hundred rows, open loop, from the load generator `benchmarks/load/load.c` on another core. Each distinct answer "
     "is compared with the scores of the version that it names, to 1e-6.",
     "overload": "One worker of the CTR service on one core, requests of 100 rows from the load generator "
-    "`benchmarks/load/load.c` on another core: three times the measured capacity for 30 s, then half of it.",
+    "`benchmarks/load/load.c` on another core: three times the measured capacity for `seconds`, then half of it.",
 }
 
 

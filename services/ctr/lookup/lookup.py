@@ -1,5 +1,7 @@
 """Fills features in from online stores: what the caller gave stays, what a row lacks comes from its entities."""
 
+import logging
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -9,31 +11,78 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 
-from llactr_core.data.canonical import canonical
+from llactr_core.data.canonical import canonical, canonical_array
+from llactr_core.data.fields import split_values
 from llactr_core.errors import DataError
 from llactr_core.schema import Schema
 from services.ctr import metrics
 from services.ctr.formats.decoding import Batch
-from services.ctr.lookup.config import LookupFile
-from services.ctr.lookup.stores import NO_ANSWER, EntityStore, Known, open_store
+from services.ctr.lookup.config import Entity, LookupFile
+from services.ctr.lookup.stores import CONNECTIONS, KEYS_AT_ONCE, NO_ANSWER, REFUSED, Known, open_store
 from services.ctr.serving.hooks import Filled
 from services.shared.storage.breaker import Breaker
 
-THREADS = 16
-
 Answer: TypeAlias = Future[dict[str, Known]]
 Plain: TypeAlias = Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]]
+Keys: TypeAlias = Sequence[str | None]
+logger = logging.getLogger(__name__)
+
+
+class _Source:
+    """One kind of entity and its store, which has threads of its own: one that hangs holds up no other."""
+
+    def __init__(self, entity: Entity, timeout_s: float) -> None:
+        self.entity = entity.entity
+        self._fields = entity.fields
+        self._timeout_s = timeout_s
+        self._store = open_store(entity, timeout_s)
+        self._breaker = Breaker(f"the store of {entity.entity!r}")
+        self._free = threading.BoundedSemaphore(CONNECTIONS)
+        self._threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix=f"lookup-{entity.entity}")
+
+    def columns(self, schema: Schema) -> list[str]:
+        return [c for c in schema.columns if c != self.entity and (self._fields is None or c in self._fields)]
+
+    def ask(self, keys: Keys, columns: Sequence[str]) -> Answer | None:
+        """The answer to come; None where there is nothing to ask, or nobody to."""
+        distinct = [key for key in dict.fromkeys(keys) if key is not None]
+        if not distinct or not self._breaker.may_try():
+            return None
+        if not self._free.acquire(blocking=False):
+            return None
+        answer = self._threads.submit(self._store.fetch, distinct, columns)
+        answer.add_done_callback(lambda _: self._free.release())
+        return answer
+
+    def known(self, answer: Answer | None, began: float, keys: int) -> dict[str, Known]:
+        """What the store says; nothing where it does not answer in time, which is longer for more than 1,000 keys."""
+        if answer is None:
+            return {}
+        ends = began + self._timeout_s * max(1, -(-keys // KEYS_AT_ONCE))
+        try:
+            known = answer.result(max(0.0, ends - time.monotonic()))
+        except (*NO_ANSWER, TooLate) as error:
+            answer.cancel()
+            self._breaker.failed(error)
+        except REFUSED as error:
+            logger.error("the store of %r refuses: %s", self.entity, error)
+        else:
+            self._breaker.answered()
+            metrics.LOOKUPS.labels("answered").inc()
+            return known
+        metrics.LOOKUPS.labels("failed").inc()
+        return {}
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._store.close()
 
 
 @dataclass(frozen=True)
-class _Source:
-    entity: str
-    fields: tuple[str, ...] | None
-    store: EntityStore
-    breaker: Breaker
-
-    def columns(self, schema: Schema) -> list[str]:
-        return [c for c in schema.columns if c != self.entity and (self.fields is None or c in self.fields)]
+class _Question:
+    source: _Source
+    keys: Keys
+    answer: Answer | None
 
 
 class Lookup:
@@ -44,13 +93,8 @@ class Lookup:
     """
 
     def __init__(self, file: LookupFile) -> None:
-        self._timeout_s = file.timeout_ms / 1000
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="lookup")
         self._sources = {
-            name: tuple(
-                _Source(e.entity, e.fields, open_store(e, self._timeout_s), Breaker(f"the store of {e.entity!r}"))
-                for e in entities
-            )
+            name: tuple(_Source(entity, file.timeout_ms / 1000) for entity in entities)
             for name, entities in file.schemas.items()
         }
 
@@ -59,10 +103,9 @@ class Lookup:
 
     def close(self) -> None:
         """Wait for no store any more."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
         for sources in self._sources.values():
             for source in sources:
-                source.store.close()
+                source.close()
 
     def applies(self, schema: Schema) -> bool:
         """Whether rows of this schema are looked up at all."""
@@ -71,46 +114,32 @@ class Lookup:
     def fill(self, schema: Schema, batch: Batch) -> Filled:
         """The batch with what the stores know of its entities, and the entities of each row that they do not have.
 
-        A store that does not answer within the file's `timeout_ms` leaves the batch as it is; its entities are
-        reported as absent too.
+        A store that does not answer within the file's `timeout_ms` (as much again for each further thousand rows)
+        leaves the batch as it is; its entities are reported as absent too.
         """
-        features = batch.features.to_pydict() if isinstance(batch.features, pa.Table) else batch.features
+        features, began = batch.features, time.monotonic()
         absent: list[list[str]] = [[] for _ in range(batch.rows)]
-        asked = []
+        questions = []
         for source in self._sources.get(schema.name, ()):
-            keys = [_key(value) for value in _values(features, source.entity, batch.rows)]
-            asked.append((source, keys, self._ask(source, keys, source.columns(schema))))
-        ends = time.monotonic() + self._timeout_s
-        for source, keys, answer in asked:
-            known = _known(source, answer, ends)
+            keys = _keys(features, source.entity, batch.rows)
+            questions.append(_Question(source, keys, source.ask(keys, source.columns(schema))))
+        for question in questions:
+            source, keys = question.source, question.keys
+            known = source.known(question.answer, began, batch.rows)
             for number, key in enumerate(keys):
                 if key is not None and key not in known:
                     absent[number].append(f"{source.entity}={key}")
-            features = _merged(features, source.columns(schema), [known.get(key or "") for key in keys])
+            if known:
+                found = [known.get(key or "") for key in keys]
+                features = _merged(schema, features, source.columns(schema), found)
         return Filled(replace(batch, features=features), absent)
 
-    def _ask(
-        self, source: _Source, keys: Sequence[str | None], columns: Sequence[str]
-    ) -> Future[dict[str, Known]] | None:
-        distinct = [key for key in dict.fromkeys(keys) if key is not None]
-        if not distinct or not source.breaker.may_try():
-            return None
-        return self._threads.submit(source.store.fetch, distinct, columns)
 
-
-def _known(source: _Source, answer: Answer | None, ends: float) -> dict[str, Known]:
-    if answer is None:
-        return {}
-    try:
-        known = answer.result(max(0.0, ends - time.monotonic()))
-    except (*NO_ANSWER, TooLate) as error:
-        answer.cancel()
-        source.breaker.failed(error)
-        metrics.LOOKUPS.labels("failed").inc()
-        return {}
-    source.breaker.answered()
-    metrics.LOOKUPS.labels("answered").inc()
-    return known
+def _keys(features: Plain | pa.Table, name: str, rows: int) -> Keys:
+    """The canonical key of each row's entity, None where there is none."""
+    if isinstance(features, pa.Table):
+        return _texts(features.column(name)) if name in features.column_names else [None] * rows
+    return [_key(value) for value in _values(features, name, rows)]
 
 
 def _values(features: Plain, name: str, rows: int) -> Sequence[object]:
@@ -119,8 +148,14 @@ def _values(features: Plain, name: str, rows: int) -> Sequence[object]:
     return [row.get(name) for row in features]
 
 
-def _merged(features: Plain, wanted: Sequence[str], known: Sequence[Known | None]) -> Plain:
+def _merged(
+    schema: Schema, features: Plain | pa.Table, wanted: Sequence[str], known: Sequence[Known | None]
+) -> Plain | pa.Table:
     """The features with what is known of each row's entity in the gaps of the wanted columns."""
+    if isinstance(features, pa.Table):
+        for name in wanted:
+            features = _filled_column(schema, features, name, known)
+        return features
     if isinstance(features, Mapping):
         gaps = {name: _values(features, name, len(known)) for name in wanted}
         return {
@@ -134,6 +169,34 @@ def _merged(features: Plain, wanted: Sequence[str], known: Sequence[Known | None
         {**row, **{name: k[name] for name in wanted if name in k and _is_missing(row.get(name))}} if k else row
         for row, k in zip(features, known, strict=True)
     ]
+
+
+def _filled_column(schema: Schema, table: pa.Table, name: str, known: Sequence[Known | None]) -> pa.Table:
+    """The table with the gaps of one column filled; untouched where nothing is known for a gap."""
+    place = table.schema.get_field_index(name)
+    kind = table.schema.field(place).type if place >= 0 else pa.null()
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    column = table.column(place) if place >= 0 else pa.nulls(table.num_rows)
+    values = column.to_pylist() if is_list else _texts(column)
+    gaps = [n for n, (v, k) in enumerate(zip(values, known, strict=True)) if k and name in k and _is_missing(v)]
+    if not gaps:
+        return table
+    filled: list[object] = list(values)
+    field = next(one for one in schema.fields if one.column == name)
+    for number in gaps:
+        parts = split_values(field, (known[number] or {})[name])
+        filled[number] = parts if is_list else field.separator.join(parts)
+    array = pa.array(filled, kind if is_list else pa.string())
+    return table.append_column(name, array) if place < 0 else table.set_column(place, name, array)
+
+
+def _texts(column: pa.ChunkedArray | pa.Array) -> list[str | None]:
+    """The canonical values of a column; of a nested one none, which the encoder refuses with its row and field."""
+    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    try:
+        return [text for chunk in chunks for text in canonical_array(chunk).to_pylist()]
+    except (DataError, pa.ArrowException, ValueError, OverflowError):
+        return [None] * len(column)
 
 
 def _key(value: object) -> str | None:
