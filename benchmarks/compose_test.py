@@ -67,10 +67,11 @@ def run(podman: Podman, stack: Stack, report: Report) -> None:
         checks.check_prometheus(stack)
         report.section("kill -9 and start each container")
         checks.check_kills(stack, client)
+        checks.check_prometheus_kill(stack)
     report.section("graceful stop")
     checks.check_stops(stack)
     report.section("down")
-    podman.compose("down", "--volumes")
+    podman.compose("--profile", "observability", "down", "--volumes")
     report.check("no container is left", not podman.run("ps", "--all", "--quiet").strip())
     report.check("no volume is left", not podman.run("volume", "ls", "--quiet").strip())
 

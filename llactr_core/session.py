@@ -2,11 +2,17 @@
 
 import onnxruntime
 
+NOWHERE = "/nonexistent"
+
 
 def open_session(graph: bytes) -> onnxruntime.InferenceSession:
-    """A session for a serialised graph; safe to share between threads."""
+    """A session for a serialised graph; safe to share between threads.
+
+    All weights have to be in the graph: one that names a file, which could be any file of this machine, is refused.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", NOWHERE)
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])

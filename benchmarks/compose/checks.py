@@ -4,7 +4,7 @@ import time
 
 from llactr_client import Client
 
-from benchmarks.compose.podman import Podman
+from benchmarks.compose.podman import Podman, PodmanError
 from benchmarks.compose.report import Report
 from benchmarks.compose.stack import LONG_RUNNING, OURS, Scores, Stack
 
@@ -12,6 +12,7 @@ RECOVERY_S = 90.0
 STOP_S = 30.0
 SCRAPE_S = 60.0
 JOB_S = 1200.0
+SCORED = 'llactr_http_requests_total{route="/v1/score",status="2xx"}'
 
 
 def check_packages(podman: Podman, report: Report) -> None:
@@ -78,7 +79,7 @@ def check_prometheus(stack: Stack) -> None:
 
     stack.until("Prometheus' targets to be up", all_up, SCRAPE_S)
     stack.report.check("Prometheus says that every target is up", all_up(), ", ".join(sorted(stack.targets())))
-    count = stack.query('llactr_http_requests_total{route="/v1/score",status="2xx"}')
+    count = stack.query(SCORED)
     stack.report.check("it has counted the scoring requests", count > 0, f"{count:.0f}")
     stack.report.check("it has loaded the alerting rules", stack.alerting_rules() > 0, stack.alerting_rules())
 
@@ -89,6 +90,7 @@ def check_kills(stack: Stack, client: Client) -> None:
     for service in LONG_RUNNING:
         container = stack.podman.container(service)
         stack.podman.run("kill", container)
+        stack.podman.run("wait", container)  # `kill` returns before the end, and `start` does nothing until then
         meanwhile = stack.scores(client)
         stack.podman.run("start", container)
         took = recovery(stack, client, service, expected)
@@ -100,14 +102,31 @@ def check_kills(stack: Stack, client: Client) -> None:
     stack.report.check("a refresh goes through afterwards", job.state == "succeeded", job.error or "")
 
 
+def check_prometheus_kill(stack: Stack) -> None:
+    """Prometheus too: it scrapes again, and what it had counted is still there."""
+    container, counted = stack.podman.container("prometheus"), f"max_over_time({SCORED}[1h])"
+    stack.podman.run("kill", container)
+    stack.podman.run("wait", container)
+    stack.podman.run("start", container)
+    stack.until("Prometheus to answer", stack.prometheus_ready, SCRAPE_S)
+    stack.report.check("prometheus: what it had counted is still there", stack.query(counted) > 0)
+    stack.until("Prometheus' targets to be up", lambda: stack.targets() == dict.fromkeys(OURS, "up"), SCRAPE_S)
+    stack.report.check("prometheus: it scrapes every target again", is_so=True)
+
+
 def recovery(stack: Stack, client: Client, service: str, expected: Scores | None) -> float:
     """Seconds until a container is healthy and the scores are as before."""
     began = time.monotonic()
-    stack.until(
-        f"{service} to be healthy and the scores to be as before",
-        lambda: stack.podman.healthy(service) and stack.scores(client) == expected,
-        RECOVERY_S,
-    )
+    try:
+        stack.until(
+            f"{service} to be healthy and the scores to be as before",
+            lambda: stack.podman.healthy(service) and stack.scores(client) == expected,
+            RECOVERY_S,
+        )
+    except PodmanError:
+        state = stack.podman.inspect(service)["State"]["Status"]
+        stack.report.note(f"{service} is {state}; scores: {shown(stack.scores(client))}, before: {shown(expected)}")
+        raise
     return time.monotonic() - began
 
 

@@ -90,6 +90,14 @@ class Stack:
         found = self._ask_prometheus("targets")["activeTargets"]
         return {target["labels"]["service"]: target["health"] for target in found}
 
+    def prometheus_ready(self) -> bool:
+        """Whether Prometheus answers queries."""
+        try:
+            with urllib.request.urlopen(f"{self._prometheus}/-/ready", timeout=10):
+                return True
+        except OSError:
+            return False
+
     def query(self, expression: str) -> float:
         """The sum of what a query answers."""
         found = self._ask_prometheus(f"query?query={urllib.parse.quote(expression)}")["result"]

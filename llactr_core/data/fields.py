@@ -5,7 +5,8 @@ field's embedding is the weighted sum of the slots' embeddings. Weights of None 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Protocol, Self
 
 import numpy as np
@@ -166,7 +167,7 @@ class MultiValuedEncoder:
         ids = np.full((len(values), self.slots), PADDING, np.int32)
         weights = np.zeros((len(values), self.slots), np.float32)
         for row, value in enumerate(values):
-            parts = split_values(self.field, value, row)[: self.slots]
+            parts = split_values(self.field, value, row, self.slots)
             found = [self.vocabulary.id_of(part) for part in parts] or [MISSING]
             ids[row, : len(found)] = found
             weights[row, : len(found)] = 1 / len(found)
@@ -183,18 +184,29 @@ class MultiValuedEncoder:
         return ids[where], weights[where]
 
 
-def split_values(field: Field, value: object, row: int | None = None) -> list[str]:
-    """The canonical values of a multi-valued entry: a list of scalars, or a text split at the separator."""
-    if isinstance(value, str):
-        value = value.split(field.separator)
+def split_values(field: Field, value: object, row: int | None = None, most: int | None = None) -> list[str]:
+    """The first `most` canonical values of a multi-valued entry: a list of scalars, or a text with separators."""
     if isinstance(value, dict):
         raise nested(field, row, value)
-    parts = list(value) if isinstance(value, _NESTED) else [value]
-    for part in parts:
-        if isinstance(part, _NESTED):
-            raise nested(field, row, part)
+    parts: Iterable[object] = [value]
+    if isinstance(value, str):
+        parts = _pieces(value, field.separator)
+    elif isinstance(value, _NESTED):
+        parts = list(value)
+        for part in parts:
+            if isinstance(part, _NESTED):
+                raise nested(field, row, part)
     known = (_canonical(field, row, part.strip() if isinstance(part, str) else part) for part in parts)
-    return [part for part in known if part is not None]
+    return list(islice((part for part in known if part is not None), most))
+
+
+def _pieces(text: str, separator: str) -> Iterator[str]:
+    """`text.split(separator)`, one piece at a time: a text of millions of them is not taken apart as a whole."""
+    start = 0
+    while (end := text.find(separator, start)) >= 0:
+        yield text[start:end]
+        start = end + len(separator)
+    yield text[start:]
 
 
 def parse_number(value: object) -> tuple[float, bool]:

@@ -77,14 +77,15 @@ ARM_REQUESTS = Counter(
 )
 WATCHED_REQUESTS = Counter(
     "llactr_watched_requests",
-    "Answered requests that were sampled for the score log or the shadow: taken, or dropped because the buffer was "
-    "full.",
+    "Answered requests that were sampled for the score log or the shadow: taken, dropped because the buffer was "
+    "full, or failed on the way to the storage.",
     ("outcome",),
     registry=REGISTRY,
 )
 LOGGED_ROWS = Counter(
     "llactr_logged_rows",
-    "Scores for the log: written, or dropped because the storage did not take them in time.",
+    "Scores for the log: written, repeated (the request id was logged before), or dropped because the "
+    "storage did not take them in time.",
     ("outcome",),
     registry=REGISTRY,
 )

@@ -16,6 +16,7 @@ from llactr_core.errors import InputError, MalformedError, RowError, TooLargeErr
 
 # Positions in the tables of Arrow's Message.fbs, which is frozen: 4 + 2 * the field's number.
 _HEADER, _BUFFERS, _COMPRESSION, _DATA = 8, 8, 10, 6
+_VALUE_BYTES = 8  # of a value in a list, which may have no byte of its own in the stream
 _BUFFER_BYTES = 16  # struct Buffer {offset: int64, length: int64}
 _DICTIONARY, _RECORDS = "dictionary", "record batch"
 
@@ -53,14 +54,14 @@ def check_rows(rows: int, max_rows: int) -> None:
 
 
 def _read(body: bytes, max_rows: int, max_bytes: int) -> pa.Table:
-    batches, rows = [], 0
+    batches, rows, shared = [], 0, 0
     with pa.ipc.open_stream(pa.py_buffer(body)) as reader:
         for batch in reader:
             rows += batch.num_rows
             check_rows(rows, max_rows)
             batch.validate(full=True)  # offsets from outside may point anywhere
-            for column in batch.columns:
-                _check_bytes(_shared(column, False), max_bytes)
+            shared += sum(_shared(column, False) for column in batch.columns)
+            _check_bytes(shared, max_bytes)
             batches.append(batch)
         return pa.Table.from_batches(batches, schema=reader.schema)
 
@@ -102,15 +103,22 @@ def _shared(column: pa.Array, in_list: bool) -> int:
     if isinstance(column, pa.ExtensionArray):
         return _shared(column.storage, in_list)
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return _shared(column.values, True)
+        return _VALUE_BYTES * len(column.values) + _shared(column.values, True)
     if pa.types.is_run_end_encoded(kind):
         return len(column) * _longest(column.values) + _shared(column.values, in_list)
     if pa.types.is_dictionary(kind):
-        repeated = len(column) * _longest(column.dictionary) if in_list else 0
+        repeated = len(column) * _longest(column.dictionary) if in_list else _repeated(column)
         return repeated + _shared(column.dictionary, in_list)
     if pa.types.is_string_view(kind) or pa.types.is_binary_view(kind):
         return _view_bytes(column)
     return 0
+
+
+def _repeated(column: pa.DictionaryArray) -> int:
+    """The bytes of a dictionary column's values, each counted as often as a row points at it."""
+    if pa.types.is_string(column.type.value_type) or pa.types.is_large_string(column.type.value_type):
+        return pc.sum(pc.take(pc.binary_length(column.dictionary), column.indices)).as_py() or 0
+    return len(column) * _longest(column.dictionary)
 
 
 def _longest(values: pa.Array) -> int:

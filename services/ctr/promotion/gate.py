@@ -158,7 +158,7 @@ def decide(evidence: Evidence, rule: GateRule, about: Mapping[str, Any]) -> Gate
         return GateResult(False, "the challenger gives scores that are no numbers", numbers)
     if min(clicks, rows - clicks, groups) < FEWEST:
         said = f"{clicks} clicks in {rows} rows of {groups} groups are too few to judge on; {FEWEST} of each are needed"
-        return GateResult(rule.kind == "harm", said, numbers)
+        return GateResult(False, f"{said}; hold out more rows, or force the promotion", numbers)
     champion = evidence.champion
     if champion is not None and not np.isfinite(champion).all():
         champion = None

@@ -102,7 +102,7 @@ class Promotion:
         for _ in range(ATTEMPTS):
             before = self._registry.aliases().get(model, {}).get(alias)
             result = None
-            reason = self._reason_without_gate(model, alias, wanted.version, before, force)
+            reason = self._reason_without_gate(model, alias, wanted.version, before, force, job)
             if reason is None and before is not None:
                 result = self._judged(model, wanted.version, before)
                 reason = result.reason
@@ -144,15 +144,17 @@ class Promotion:
             return None
         return Decision(move.outcome in MOVES, move.version, move.previous, move.reason, move.gate)
 
-    def _reason_without_gate(self, model: str, alias: str, version: str, before: str | None, force: bool) -> str | None:
-        """Why the gate has nothing to say; None where it has."""
+    def _reason_without_gate(
+        self, model: str, alias: str, version: str, before: str | None, force: bool, job: str | None
+    ) -> str | None:
+        """Why the gate has nothing to say; None where it has. Who was champion before may come back by hand only."""
         if alias != CHAMPION:
             return "the alias was set"
         if before is None:
             return "the model's first champion"
         if version == before:
             return "it is the champion already"
-        if version in self._registry.champions(model):
+        if job is None and version in self._registry.champions(model):
             return "it was champion before, so the gate was not asked"
         return "forced: the gate was not asked" if force else None
 

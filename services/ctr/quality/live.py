@@ -4,7 +4,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from prometheus_client import Gauge
 from pydantic import BaseModel, ConfigDict
@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from llactr_core.errors import UnavailableError
 from services.ctr import metrics
-from services.ctr.quality.quality import LiveQuality, Quality, VersionQuality
+from services.ctr.quality.quality import Labels, LiveQuality, Quality, VersionQuality
 from services.ctr.registry.store import Registry
 from services.ctr.settings import CtrSettings
 from services.ctr.traffic.comparison import Comparison, Comparisons
@@ -80,14 +80,25 @@ class LiveComputer:
                 self._write(summary.name)
 
     def _write(self, model: str) -> None:
-        live = Live(
-            quality=self._quality.of(model, self._hours), shadows=tuple(self._comparisons.read(model, self._hours))
-        )
+        shadows = tuple(self._comparisons.read(model, self._hours))
+        live = Live(quality=self._quality_of(model), shadows=shadows)
         with self._storage.session() as session:
             row = {"model": model, "numbers": live.model_dump(mode="json"), "at": time_of(session)}
             insert = insert_into(session, LiveRow)
             changed = {name: insert.excluded[name] for name in ("numbers", "at")}
             session.execute(insert.on_conflict_do_update(index_elements=["model"], set_=changed), row)
+
+    def _quality_of(self, model: str) -> LiveQuality:
+        drift = self._quality.drift(model, self._hours)
+        try:
+            quality = self._quality.scored(model, self._hours)
+        except UnavailableError as error:
+            logger.warning("the labels of %r could not be looked at, its drift could: %s", model, error)
+            none = Labels(received=0, unmatched=0)
+            quality = LiveQuality(
+                model=model, window_hours=self._hours, capped=False, versions=(), drift=(), outcomes=none
+            )
+        return quality.model_copy(update={"drift": drift})
 
     def _prune(self) -> None:
         if time.monotonic() < self._prune_due:
@@ -99,13 +110,16 @@ class LiveComputer:
 
     def _work(self) -> None:
         while not self._stop.wait(self._every_s):
-            try:
-                self.compute()
-                self._prune()
-            except UnavailableError:
-                continue  # the storage has said so in the log
-            except Exception:
-                logger.exception("the live numbers could not be computed")
+            self._try(self._prune, "old scores and labels could not be deleted")
+            self._try(self.compute, "the live numbers could not be computed")
+
+    def _try(self, task: Callable[[], None], failed: str) -> None:
+        try:
+            task()
+        except UnavailableError:
+            return  # the storage has said so in the log
+        except Exception:
+            logger.exception(failed)
 
 
 class LiveGauges:

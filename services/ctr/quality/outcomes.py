@@ -5,10 +5,11 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, StrictInt, model_validator
 from pydantic import Field as Setting
-from sqlalchemy import ColumnElement, and_, or_
+from sqlalchemy import ColumnElement, and_
 
 from services.ctr.registry.store import NAME_PATTERN
 from services.ctr.traffic.tables import LONGEST_ID, NO_ROW, OutcomeRow, ScoreRow
+from services.shared.http.middleware import LONGEST_REQUEST_ID
 from services.shared.storage.clock import time_of
 from services.shared.storage.storage import Storage
 from services.shared.storage.text import storable
@@ -30,7 +31,9 @@ class Outcome(BaseModel):
         frozen=True, extra="forbid", json_schema_extra={"example": {"request_id": "0c9d6a5e4f", "row": 0, "label": 1}}
     )
 
-    request_id: str | None = Setting(default=None, min_length=1, max_length=100, description="Of the scoring request.")
+    request_id: str | None = Setting(
+        default=None, min_length=1, max_length=LONGEST_REQUEST_ID, description="Of the scoring request."
+    )
     row: Annotated[StrictInt, Setting(ge=0, lt=2**31)] | None = Setting(
         default=None, description="The row of that request, counted from 0."
     )
@@ -104,12 +107,16 @@ def _name_of(outcome: Outcome) -> str:
     return "" if outcome.row_id is None else storable(outcome.row_id, LONGEST_ID)
 
 
-def names_the_row() -> ColumnElement[bool]:
-    """Whether an outcome names a logged score: by (request_id, row), (request_id, row_id), or row_id alone."""
-    same_request = OutcomeRow.request_id == ScoreRow.request_id
-    same_name = and_(OutcomeRow.row == NO_ROW, OutcomeRow.row_id == ScoreRow.row_id)
-    return or_(
-        and_(same_request, OutcomeRow.row == ScoreRow.row, OutcomeRow.row_id == ""),
+def ways_to_name(outcome: type[OutcomeRow]) -> tuple[ColumnElement[bool], ...]:
+    """How an outcome names a logged score: by (request_id, row), (request_id, row_id), or row_id alone.
+
+    No outcome names a score in two of these ways. Each is an equi-join for which `ScoreRow` has an index; joined by OR
+    they would have none.
+    """
+    same_request = and_(outcome.request_id != "", outcome.request_id == ScoreRow.request_id)
+    same_name = and_(outcome.row == NO_ROW, outcome.row_id == ScoreRow.row_id)
+    return (
+        and_(same_request, outcome.row == ScoreRow.row, outcome.row_id == ""),
         and_(same_request, same_name),
-        and_(OutcomeRow.request_id == "", same_name),
+        and_(outcome.request_id == "", same_name),
     )

@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 from pydantic import Field as Setting
-from sqlalchemy import ColumnElement, ScalarSelect, case, exists, func, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Select, and_, case, exists, func, or_, select, union_all
+from sqlalchemy.orm import Session, aliased
 
 from llactr_core.data.reference import psi
 from llactr_core.metrics.probability import expected_calibration_error, log_loss
 from llactr_core.metrics.ranking import auc
-from services.ctr.quality.outcomes import ANY_MODEL, names_the_row
+from services.ctr.quality.outcomes import ANY_MODEL, ways_to_name
 from services.ctr.traffic.drift import SCORES, DriftCounts, References
 from services.ctr.traffic.tables import HOUR_S, OutcomeRow, ScoreRow
 from services.shared.storage.clock import time_of
@@ -136,6 +136,14 @@ class Quality:
         Raises:
             UnavailableError: the database does not answer, or not in time: ask for fewer hours.
         """
+        return self.scored(model, hours, version).model_copy(update={"drift": self.drift(model, hours, version)})
+
+    def scored(self, model: str, hours: float, version: str | None = None) -> LiveQuality:
+        """What `of` gives, without the drift.
+
+        Raises:
+            UnavailableError: the database does not answer, or not in time.
+        """
         with self._storage.reading() as session:
             since = time_of(session) - hours * HOUR_S
             scope = [ScoreRow.model == model, ScoreRow.at >= since]
@@ -144,35 +152,35 @@ class Quality:
             counts = _counts(session, scope)
             labelled = self._labelled(session, model, scope)
             outcomes = self._outcomes(session, model, since)
-        drift = self._drift.read(model, hours)
         return LiveQuality(
             model=model,
             window_hours=hours,
-            capped=len(labelled.scores) == self._most,
+            capped=self._most in (len(labelled.scores), outcomes.received),
             versions=_versions(counts, labelled),
-            drift=tuple(self._drifted(drift, version)),
+            drift=(),
             outcomes=outcomes,
         )
 
+    def drift(self, model: str, hours: float, version: str | None = None) -> tuple[Drift, ...]:
+        """The drift of one version or of all; it needs no labels.
+
+        Raises:
+            UnavailableError: the database does not answer.
+        """
+        return tuple(self._drifted(self._drift.read(model, hours), version))
+
     def _labelled(self, session: Session, model: str, scope: Sequence[ColumnElement[bool]]) -> _Labelled:
-        columns = (ScoreRow.version, ScoreRow.shadow, ScoreRow.arm, ScoreRow.score, ScoreRow.at)
-        scored = select(*columns, _label(model).label("label")).where(*scope).subquery().c
-        newest = (
-            select(scored.version, scored.shadow, scored.arm, scored.score, scored.label)
-            .where(scored.label.is_not(None))
-            .order_by(scored.at.desc())
-            .limit(self._most)
-        )
         groups: dict[Group, int] = {}
         parts: list[npt.NDArray[np.float64]] = [np.empty((0, 3))]
-        for rows in session.execute(newest).partitions(FETCHED):
+        for rows in session.execute(_last_labels(model, scope, self._most)).partitions(FETCHED):
             found = [(groups.setdefault((v, bool(s), a), len(groups)), score, label) for v, s, a, score, label in rows]
             parts.append(np.array(found, np.float64))
         table = np.concatenate(parts)
         return _Labelled(tuple(groups), table[:, 0].astype(np.int64), table[:, 1], table[:, 2])
 
     def _outcomes(self, session: Session, model: str, since: float) -> Labels:
-        scored = exists().where(names_the_row(), or_(OutcomeRow.model == ANY_MODEL, OutcomeRow.model == ScoreRow.model))
+        same_model = or_(OutcomeRow.model == ANY_MODEL, OutcomeRow.model == ScoreRow.model)
+        scored = or_(*(exists().where(way, same_model).correlate(OutcomeRow) for way in ways_to_name(OutcomeRow)))
         newest = (
             select(scored.label("matched"))
             .where(OutcomeRow.model.in_([ANY_MODEL, model]), OutcomeRow.at >= since)
@@ -200,15 +208,38 @@ class Quality:
         return drifted
 
 
-def _label(model: str) -> ScalarSelect[int]:
-    """The label of a score: the one that came last of those that name its row."""
+def _last_labels(model: str, scope: Sequence[ColumnElement[bool]], most: int) -> Select[Any]:
+    """(version, shadow, arm, score, label) of the newest scores that the newest outcomes name, with the last label."""
+    newest = (
+        select(OutcomeRow)
+        .where(OutcomeRow.model.in_([ANY_MODEL, model]))
+        .order_by(OutcomeRow.at.desc())
+        .limit(most)
+        .cte("newest")
+    )
+    outcome = aliased(OutcomeRow, newest)
+    columns = (ScoreRow.version, ScoreRow.shadow, ScoreRow.arm, ScoreRow.score, ScoreRow.request_id, ScoreRow.row)
+    # As a CASE no index serves the scope: SQLite would scan all scores of the model, each against every outcome.
+    in_scope = case((and_(*scope), 1), else_=0) == 1
+    named = union_all(
+        *(
+            select(*columns, ScoreRow.at, outcome.label, outcome.at.label("labelled_at"))
+            .join_from(outcome, ScoreRow, way)
+            .where(in_scope)
+            for way in ways_to_name(outcome)
+        )
+    ).subquery()
+    found = named.c
+    last_first = func.row_number().over(
+        partition_by=(found.request_id, found.row, found.version),
+        order_by=(found.labelled_at.desc(), found.label.desc()),
+    )
+    ranked = select(named, last_first.label("place")).subquery().c
     return (
-        select(OutcomeRow.label)
-        .where(OutcomeRow.model.in_([ANY_MODEL, model]), names_the_row())
-        .order_by(OutcomeRow.at.desc(), OutcomeRow.label.desc())
-        .limit(1)
-        .correlate(ScoreRow)
-        .scalar_subquery()
+        select(ranked.version, ranked.shadow, ranked.arm, ranked.score, ranked.label)
+        .where(ranked.place == 1)
+        .order_by(ranked.at.desc())
+        .limit(most)
     )
 
 

@@ -17,6 +17,7 @@ from services.ctr.registry import moves
 from services.ctr.registry.moves import Outcome, Why
 from services.ctr.registry.records import Lineage, ModelSummary, ModelVersion, Move
 from services.ctr.registry.tables import AliasRow, ModelRow, VersionRow
+from services.ctr.traffic.tables import TrafficRow, named_by
 from services.shared.jobs.job import iso
 from services.shared.storage.clock import time_of
 from services.shared.storage.storage import Storage
@@ -151,7 +152,7 @@ class Registry:
 
         Raises:
             NotFoundError: no such model or alias.
-            ConflictError: the alias is kept by the service itself.
+            ConflictError: the alias is kept by the service itself, or a traffic plan names it.
         """
         if alias in (CHAMPION, PREVIOUS):
             raise ConflictError(f"{alias!r} cannot be removed: the service keeps it; move it instead")
@@ -160,6 +161,12 @@ class Registry:
             row = session.get(AliasRow, (model, alias))
             if row is None:
                 raise NotFoundError(f"model {model!r} has no alias {alias!r}; see GET /v1/models/{model}/versions")
+            plan = session.get(TrafficRow, model)
+            if plan is not None and alias in named_by(plan.plan):
+                raise ConflictError(
+                    f"{alias!r} is named by the traffic plan of {model!r}; first PUT a plan without it to, or DELETE, "
+                    f"/v1/admin/models/{model}/traffic"
+                )
             session.delete(row)
             moves.note(
                 session, model, alias, row.version, row.version, Why("the alias was removed", Outcome.REMOVED, by=by)

@@ -1,12 +1,13 @@
 """Moving aliases: promotion through the gate, roll back in one call, removal."""
 
+from contextlib import suppress
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Request
 from pydantic import BaseModel, ConfigDict
 from pydantic import Field as Setting
 
-from llactr_core.errors import GateError
+from llactr_core.errors import GateError, LlactrError
 from services.ctr.promotion.promotion import Decision, Promotion
 from services.ctr.registry.store import CHAMPION, NAME_PATTERN, Registry
 from services.ctr.serving.pool import ModelPool
@@ -79,7 +80,7 @@ def alias_router(registry: Registry, promotion: Promotion, pool: ModelPool, guar
             raise GateError(
                 f"version {decision.version} of {model!r} was not promoted: {decision.reason}", decision.gate
             )
-        pool.refresh()
+        _follow(pool)
         return _moved(model, alias, decision)
 
     @router.delete(
@@ -89,9 +90,9 @@ def alias_router(registry: Registry, promotion: Promotion, pool: ModelPool, guar
         summary="Remove an alias",
     )
     def remove_alias(call: Request, model: ModelPath, alias: AliasPath) -> AliasResponse:
-        """The version stays. `champion` and `previous` cannot be removed."""
+        """The version stays. `champion`, `previous` and what the traffic plan names cannot be removed."""
         version = registry.remove_alias(model, alias, caller_of(call).key_name)
-        pool.refresh()
+        _follow(pool)
         reason = "the alias was removed"
         return AliasResponse(model=model, alias=alias, version=version, previous=version, reason=reason)
 
@@ -104,10 +105,16 @@ def alias_router(registry: Registry, promotion: Promotion, pool: ModelPool, guar
     def roll_back(call: Request, model: ModelPath) -> AliasResponse:
         """Points `champion` at the champion before, without the gate; once more, at the one before that."""
         decision = promotion.roll_back(model, caller_of(call).key_name)
-        pool.refresh()
+        _follow(pool)
         return _moved(model, CHAMPION, decision)
 
     return router
+
+
+def _follow(pool: ModelPool) -> None:
+    """Serve what was moved at once; where the database is lost right now the watcher follows, and the move stands."""
+    with suppress(LlactrError):
+        pool.refresh()
 
 
 def _moved(model: str, alias: str, decision: Decision) -> AliasResponse:

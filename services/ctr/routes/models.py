@@ -92,7 +92,8 @@ def models_router(registry: Registry, guard: Guard) -> APIRouter:
         model: ModelPath,
         limit: Annotated[int, Query(ge=1, le=1000, description="How many at most.")] = 50,
         before: Annotated[
-            int | None, Query(ge=1, description="Only those with smaller numbers: the next page.", examples=[120])
+            int | None,
+            Query(ge=1, le=2**63 - 1, description="Only those with smaller numbers: the next page.", examples=[120]),
         ] = None,
     ) -> HistoryResponse:
         """Promotions, refusals with the gate's numbers, roll backs and removals, the newest first."""

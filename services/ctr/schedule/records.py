@@ -10,6 +10,7 @@ from services.ctr.payloads import RefreshPlan
 from services.shared.jobs.job import iso
 
 HOUR_S = 3600.0
+LEAST_HOURS = 1 / 60
 MOST_HOURS = 8784.0
 _EXAMPLE: dict[str, JsonValue] = {"every_hours": 24, "on_new_table": True, "request": {"mode": "retrain"}}
 
@@ -21,7 +22,7 @@ class ScheduleRequest(BaseModel):
 
     every_hours: float | None = Setting(
         default=None,
-        gt=0,
+        ge=LEAST_HOURS,
         le=MOST_HOURS,
         description="Refresh so often, counted from this call; null: not by the clock.",
     )

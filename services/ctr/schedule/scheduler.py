@@ -74,6 +74,8 @@ class Scheduler:
                 self._say(f"model {schedule.model!r}", error.detail)
                 if isinstance(error, UnavailableError):
                     return  # the others would wait for the same service, one after the other
+            except Exception:
+                logger.exception("the schedule of model %r failed; the others go on", schedule.model)
             else:
                 self._said.pop(f"model {schedule.model!r}", None)
 

@@ -177,9 +177,9 @@ class ScoringPipeline:
 
     async def _decode(self, request: Request, ticket: Ticket, asked: Asked) -> Batch:
         work = partial(_timed, _DECODING, asked.decode)
-        if asked.size <= INLINE_BYTES or ticket.lane is None:
+        if asked.size <= INLINE_BYTES:
             return work()
-        return await ticket.lane.run(work, ticket, request)
+        return await (self._wait_for(work) if ticket.lane is None else ticket.lane.run(work, ticket, request))
 
     async def _choose(self, request: Request, target: Loaded, batch: Batch, asked: Asked) -> _Chosen:
         """The arm of an experiment, where the request leaves it open; for one that cannot be loaded the champion."""

@@ -11,7 +11,7 @@ from sqlalchemy import delete, select
 
 from llactr_core.errors import NotFoundError
 from services.ctr.registry.store import CHAMPION, NAME_PATTERN, Registry
-from services.ctr.traffic.tables import TrafficRow
+from services.ctr.traffic.tables import TrafficRow, named_by
 from services.shared.storage.clock import time_of
 from services.shared.storage.storage import Storage
 from services.shared.storage.upsert import insert_into
@@ -71,7 +71,7 @@ class TrafficPlan(BaseModel):
 
     def aliases(self) -> set[str]:
         """Every alias that the plan names."""
-        return {arm.alias for arm in self.arms} | ({self.shadow.alias} if self.shadow else set())
+        return named_by(self.model_dump())
 
     def normalised(self) -> "TrafficPlan":
         """The same plan with weights that sum to 1."""

@@ -24,6 +24,7 @@ from services.ctr.traffic.scores import Mark, ScoreLog
 from services.shared.storage.storage import Storage
 
 SLICE_ROWS = 128
+VALUE_BYTES = 64
 PAUSE_S = 0.002
 SUMS_EVERY = 5  # turns
 CLOSE_S = 2.0
@@ -56,7 +57,7 @@ class Slice:
 
 
 class Buffer:
-    """Sampled requests that wait for the thread, bounded by their rows and by the bytes of their bodies."""
+    """Sampled requests that wait for the thread, bounded by rows and bytes: bodies, and what their values take."""
 
     def __init__(self, most_rows: int, most_bytes: int) -> None:
         self._most = (most_rows, most_bytes)
@@ -66,7 +67,7 @@ class Buffer:
 
     def put(self, noted: Noted) -> bool:
         """Keep a request; False where there is no room for it."""
-        rows, size = len(noted.scored.scores), noted.scored.size
+        rows, size = len(noted.scored.scores), noted.scored.size + _kept_bytes(noted.scored)
         with self._lock:
             if self._rows + rows > self._most[0] or self._bytes + size > self._most[1]:
                 return False
@@ -101,7 +102,7 @@ class Recorder:
         self._turns = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="traffic", daemon=True)
-        self._counted = {taken: metrics.WATCHED_REQUESTS.labels(taken) for taken in ("taken", "dropped")}
+        self._counted = {taken: metrics.WATCHED_REQUESTS.labels(taken) for taken in ("taken", "dropped", "failed")}
 
     def note(self, noted: Noted) -> None:
         """Take a note, or count that there is no room for it; returns at once."""
@@ -123,20 +124,28 @@ class Recorder:
         self._turn()
 
     def _turn(self) -> None:
-        failed: Exception | None = None
-        for part in slices(self._buffer.take()):
-            try:
-                self._record(part)
-            except Exception as error:
-                failed = error
-            time.sleep(PAUSE_S)
-        if failed is not None:
-            logger.error("some answered rows could not be recorded", exc_info=failed)
+        try:
+            self._record_all(self._buffer.take())
+        except Exception:
+            self._counted["failed"].inc()
+            logger.exception("answered rows could not be taken apart; those of this turn are lost")
         self._write(self._scores)
         if self._turns % SUMS_EVERY == 0:
             self._write(self._drift)
             self._write(self._comparisons)
         self._turns += 1
+
+    def _record_all(self, noted: Sequence[Noted]) -> None:
+        failed: Exception | None = None
+        for part in slices(noted):
+            try:
+                self._record(part)
+            except Exception as error:
+                self._counted["failed"].inc()
+                failed = error
+            time.sleep(PAUSE_S)
+        if failed is not None:
+            logger.error("some answered rows could not be recorded", exc_info=failed)
 
     def _write(self, kept: ScoreLog | DriftCounts | Comparisons) -> None:
         try:
@@ -170,6 +179,14 @@ class Recorder:
         self._comparisons.add(loaded.name, loaded.version, shadow.version, part.scores, scores)
         if part.marks:
             self._scores.add(loaded.name, shadow.version, part.marks, scores.tolist(), shadow=True)
+
+
+def _kept_bytes(scored: Scored) -> int:
+    features = scored.batch.features
+    if isinstance(features, pa.Table):
+        return int(features.nbytes)
+    fields = len(features) if isinstance(features, Mapping) else max(map(len, features), default=0)
+    return VALUE_BYTES * fields * scored.batch.rows
 
 
 def slices(noted: Sequence[Noted]) -> Iterator[Slice]:

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 
+from sqlalchemy import CursorResult
+
 from services.ctr import metrics
 from services.ctr.traffic.tables import LONGEST_ID, ScoreRow
 from services.shared.storage.clock import time_of
@@ -48,7 +50,8 @@ class ScoreLog:
     def write(self) -> None:
         """Write what waits, a batch a transaction; what was not taken waits on.
 
-        A row that is logged already stays as it is: a request that was sent twice counts once.
+        A row that is logged already stays as it is: a request that was sent twice counts once, the other is
+        counted as repeated.
 
         Raises:
             UnavailableError: the database does not answer.
@@ -58,10 +61,12 @@ class ScoreLog:
             with self._storage.session() as session:
                 began = time_of(session) - time.monotonic()
                 rows = [_row(*entry, began) for entry in batch]
-                session.execute(insert_into(session, ScoreRow).on_conflict_do_nothing(), rows)
+                done = session.execute(insert_into(session, ScoreRow).on_conflict_do_nothing(), rows)
+                written = done.rowcount if isinstance(done, CursorResult) else len(rows)
             for _ in batch:
                 self._waiting.popleft()
-            metrics.LOGGED_ROWS.labels("written").inc(len(batch))
+            metrics.LOGGED_ROWS.labels("written").inc(written)
+            metrics.LOGGED_ROWS.labels("repeated").inc(len(batch) - written)
 
     def drop(self, most: int = BATCH) -> None:
         """Give up the oldest of what waits, and count it."""

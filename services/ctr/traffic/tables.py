@@ -2,6 +2,7 @@
 time divided by 3600, rounded down.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import JSON, BigInteger, Double, ForeignKey, Index, Integer, SmallInteger, String, text
@@ -23,6 +24,12 @@ class TrafficRow(Base):
     model: Mapped[str] = mapped_column(String(100), ForeignKey("ctr_models.name"), primary_key=True)
     plan: Mapped[dict[str, Any]] = mapped_column(JSON)
     updated_at: Mapped[float] = mapped_column(Double)
+
+
+def named_by(plan: Mapping[str, Any]) -> set[str]:
+    """Every alias that a plan, as `TrafficRow` keeps it, names."""
+    shadow = plan.get("shadow")
+    return {arm["alias"] for arm in plan["arms"]} | ({shadow["alias"]} if shadow else set())
 
 
 class ScoreRow(Base):

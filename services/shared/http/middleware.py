@@ -16,7 +16,8 @@ from services.shared.telemetry.logs import request_id
 
 CLIENT_GONE = 499  # in the log only: nobody is left to be answered
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-ACCEPTED_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+LONGEST_REQUEST_ID = 128
+ACCEPTED_ID = re.compile(rb"[A-Za-z0-9._:-]{1,%d}" % LONGEST_REQUEST_ID)
 
 access_log = logging.getLogger("services.access")
 logger = logging.getLogger(__name__)

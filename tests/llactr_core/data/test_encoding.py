@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -205,3 +206,15 @@ def test_values_of_ten_thousand_characters_are_told_apart() -> None:
     assert sorted(ids[:2]) == [FIRST_VALUE, FIRST_VALUE + 1]
     assert ids[2] == UNSEEN
     assert max(len(value) for value in encoder.encoders[0].vocabulary.values.to_pylist()) <= 256
+
+
+def test_a_text_of_millions_of_values_is_not_taken_apart_as_a_whole() -> None:
+    field = Field(name="tags", kind=Kind.MULTI_VALUED, max_values=3)
+    encoder = Encoder.fit(Schema(name="s", fields=(field,)), table([{"tags": "a|b|c|d"}]).to_batches())
+    rows = [{"tags": "|a||b|" + "x|" * 5_000_000}]
+    tracemalloc.start()
+    ids = encoder.encode_rows(rows).ids
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (ids == encoder.encode_rows([{"tags": ["a", "b", "x"]}]).ids).all()
+    assert peak < 1_000_000

@@ -340,7 +340,7 @@ export interface paths {
         post?: never;
         /**
          * Remove an alias
-         * @description The version stays. `champion` and `previous` cannot be removed.
+         * @description The version stays. `champion`, `previous` and what the traffic plan names cannot be removed.
          */
         delete: operations["remove_alias_v1_admin_models__model__aliases__alias__delete"];
         options?: never;
@@ -1465,6 +1465,52 @@ export interface components {
         /**
          * LiveQuality
          * @description The live quality of a model.
+         * @example {
+         *       "capped": false,
+         *       "drift": [
+         *         {
+         *           "fields": {
+         *             "age": 0.02,
+         *             "job": 0.31
+         *           },
+         *           "rows": 9120,
+         *           "scores": 0.012,
+         *           "version": "5f0c1a9be2d4"
+         *         }
+         *       ],
+         *       "model": "bank-marketing",
+         *       "outcomes": {
+         *         "received": 8100,
+         *         "unmatched": 100
+         *       },
+         *       "versions": [
+         *         {
+         *           "arms": {
+         *             "champion": {
+         *               "auc": 0.783,
+         *               "clicks": 570,
+         *               "ece": 0.006,
+         *               "labelled": 8000,
+         *               "logloss": 0.221,
+         *               "predicted": 581.3,
+         *               "predicted_over_true": 1.02,
+         *               "rows": 9120
+         *             }
+         *           },
+         *           "auc": 0.783,
+         *           "clicks": 570,
+         *           "ece": 0.006,
+         *           "labelled": 8000,
+         *           "logloss": 0.221,
+         *           "predicted": 581.3,
+         *           "predicted_over_true": 1.02,
+         *           "rows": 9120,
+         *           "shadow": false,
+         *           "version": "5f0c1a9be2d4"
+         *         }
+         *       ],
+         *       "window_hours": 24
+         *     }
          */
         LiveQuality: {
             /** Model */

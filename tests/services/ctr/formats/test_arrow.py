@@ -67,6 +67,32 @@ def test_values_that_share_their_bytes_count_each_time(column: pa.Array) -> None
         read_table(body, 1000, 64 * MEBIBYTE)
 
 
+def lists_of(values: pa.Array, count: int) -> pa.Array:
+    """One list of `count` values."""
+    offsets = pa.array([0, count], pa.int32())
+    return pa.ListArray.from_arrays(offsets, values)
+
+
+@pytest.mark.parametrize("count", [10_000_000, 2**31 - 1])
+def test_a_list_of_values_without_bytes_is_refused(count: int) -> None:
+    bomb = stream(pa.table({"tags": lists_of(pa.nulls(count), count)}))
+    assert len(bomb) < 1000
+    with pytest.raises(TooLargeError):
+        read_table(bomb, 10, 64 * MEBIBYTE)
+
+
+def test_rows_that_share_a_long_text_count_each_time() -> None:
+    shared = pa.DictionaryArray.from_arrays(pa.array([0] * 2000, pa.int16()), pa.array([LONG]))
+    with pytest.raises(TooLargeError):
+        read_table(stream(pa.table({"row_id": shared}), "lz4"), 2000, 64 * MEBIBYTE)
+
+
+def test_many_columns_count_together() -> None:
+    columns = {f"c{number}": lists_of(pa.nulls(1_000_000), 1_000_000) for number in range(20)}
+    with pytest.raises(TooLargeError):
+        read_table(stream(pa.table(columns)), 10, 64 * MEBIBYTE)
+
+
 def test_views_and_dictionaries_of_ordinary_size_are_read() -> None:
     views = pa.array(["a", "a text that lies outside of its view", None] * 10, pa.string_view())
     table = pa.table({"v": views, "d": pa.array(["x"] * 30).dictionary_encode(), "n": pa.nulls(30)})

@@ -65,6 +65,17 @@ def test_the_first_champion_other_aliases_and_old_champions_are_not_gated(
     assert registry.aliases()["tiny"] == {"champion": old, "challenger": new, "previous": new}
 
 
+def test_a_job_cannot_bring_back_what_was_rolled_back(
+    promotion: Promotion, judge: CountingJudge, publish: Callable[..., str]
+) -> None:
+    good, bad = publish("llactr", alias="champion"), publish("none")
+    promotion.promote("tiny", "champion", bad, force=True)
+    assert promotion.roll_back("tiny").version == good
+    judge.passed = False
+    assert not promotion.promote("tiny", "champion", bad, job="j1").moved
+    assert promotion.promote("tiny", "champion", bad, by="an admin").moved
+
+
 def test_a_refusal_leaves_the_champion_is_recorded_and_not_judged_twice(
     registry: Registry, promotion: Promotion, judge: CountingJudge, publish: Callable[..., str]
 ) -> None:

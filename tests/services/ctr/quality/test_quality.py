@@ -159,7 +159,8 @@ def test_the_window_the_version_and_the_cap(
 ) -> None:
     rows = [Logged(f"r{n}", 0, n / 200, version=f"v{n % 2}", age=n * HOUR_S) for n in range(100)]
     log(*rows, Logged("s", 0, 0.3, version="v0", shadow=1))
-    outcomes.add([label(int(n % 3 == 0), request_id=f"r{n}", row=0) for n in range(100)])
+    for part in (range(10, 100), range(10)):
+        outcomes.add([label(int(n % 3 == 0), request_id=f"r{n}", row=0) for n in part])
     capped = Quality(storage, registry.bundle_path, 10)
     whole = Quality(storage, registry.bundle_path, 1000)
     assert sum(v.labelled for v in whole.of("tiny", 200).versions) == 100

@@ -10,6 +10,7 @@ import pytest
 from servers import Postgres, wait_until
 from sqlalchemy import func, select, text
 
+from llactr_core.errors import ConflictError
 from services.ctr import metrics
 from services.ctr.registry.store import Registry
 from services.ctr.serving.hooks import Scored
@@ -227,3 +228,47 @@ def test_while_the_database_is_away_scores_wait_up_to_the_bound(
     traffic.close()
     assert {row.request_id for row in logged(storage)} == {"r2", "r3", "r4"}
     storage.close()
+
+
+def test_a_full_buffer_drops_log_and_shadow_together(
+    storage: Storage, registry: Registry, pool: ModelPool, settings: CtrSettings, answered: Answered, rows_of: Rows
+) -> None:
+    traffic = Traffic(storage, registry, pool, settings.model_copy(update={"traffic_rows": 30}))
+    plan(traffic, log_share=1, shadow={"alias": "challenger", "share": 1})
+    dropped = counted(metrics.WATCHED_REQUESTS, "dropped")
+    for _ in range(5):
+        traffic.saw(answered(rows_of(10)))
+    assert counted(metrics.WATCHED_REQUESTS, "dropped") == dropped + 2
+    traffic.start()
+    traffic.close()
+    assert sorted(row.shadow for row in logged(storage)) == [0] * 30 + [1] * 30
+
+
+def test_rows_of_a_repeated_request_id_are_counted_apart(traffic: Traffic, answered: Answered, rows_of: Rows) -> None:
+    plan(traffic, log_share=1)
+    written, repeated = (counted(metrics.LOGGED_ROWS, outcome) for outcome in ("written", "repeated"))
+    for _ in range(2):
+        traffic.saw(answered(rows_of(2), request_id="same"))
+    traffic.close()
+    assert counted(metrics.LOGGED_ROWS, "written") == written + 2
+    assert counted(metrics.LOGGED_ROWS, "repeated") == repeated + 2
+
+
+def test_an_alias_of_the_plan_cannot_be_removed(traffic: Traffic, registry: Registry) -> None:
+    plan(traffic, shadow={"alias": "challenger", "share": 1})
+    with pytest.raises(ConflictError, match="traffic plan"):
+        registry.remove_alias("tiny", "challenger", None)
+    traffic.plans.remove("tiny")
+    registry.remove_alias("tiny", "challenger", None)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_rows_that_cannot_be_taken_apart_do_not_end_the_thread(
+    traffic: Traffic, storage: Storage, answered: Answered, rows_of: Rows
+) -> None:
+    plan(traffic, log_share=1)
+    good, failed = answered(rows_of(2)), counted(metrics.WATCHED_REQUESTS, "failed")
+    traffic.saw(Scored("bad", good.loaded, None, good.batch, good.scores, ["only one"]))
+    wait_until(lambda: counted(metrics.WATCHED_REQUESTS, "failed") == failed + 1, 10, "counted")
+    traffic.saw(good)
+    wait_until(lambda: count_of(storage) == 2, 10, "the next request is logged")
