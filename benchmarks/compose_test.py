@@ -7,6 +7,7 @@ images are stood in for by Debian's packages. Everything lies in one folder belo
 import os
 import platform
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -32,6 +33,7 @@ def main() -> None:
     missing = [program for program in NEEDED if shutil.which(program) is None]
     if missing or os.geteuid() != 0:
         sys.exit(f"error: this needs root and {', '.join(NEEDED)} (missing: {', '.join(missing) or 'root'})")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that everything is cleared then too
     report = Report()
     folder = Path(tempfile.mkdtemp(prefix="llactr-compose-", dir="/var/tmp"))
     ports = free_ports(3)

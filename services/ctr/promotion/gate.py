@@ -177,7 +177,7 @@ def decide(evidence: Evidence, rule: GateRule, about: Mapping[str, Any]) -> Gate
 def _on_difference(difference: Interval, rule: GateRule) -> tuple[bool, str]:
     said = f"AUC {difference.value:+.4f} ({difference.low:+.4f} to {difference.high:+.4f}) against the champion"
     if not np.isfinite([difference.low, difference.high]).all():
-        return rule.kind == "harm", f"{said}: too few rows to tell"
+        return False, f"{said}: too few rows to tell"
     if difference.high < -rule.margin:
         return False, f"{said}: worse by more than the margin of {rule.margin}"
     if rule.kind == "proof" and difference.low < -rule.margin:
@@ -188,6 +188,8 @@ def _on_difference(difference: Interval, rule: GateRule) -> tuple[bool, str]:
 def _on_ratio(ratio: Interval, rule: GateRule) -> tuple[bool, str]:
     said = f"predicted/true {ratio.value:.3f} ({ratio.low:.3f} to {ratio.high:.3f})"
     allowed = f"{rule.ratio_low} to {rule.ratio_high}"
+    if not np.isfinite([ratio.value, ratio.low, ratio.high]).all():
+        return False, f"{said}: too few clicks to tell"
     if rule.ratio_low <= ratio.value <= rule.ratio_high:
         return True, f"{said} lies within {allowed}"
     is_sure = ratio.high < rule.ratio_low or ratio.low > rule.ratio_high
