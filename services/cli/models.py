@@ -63,10 +63,14 @@ def promote(
 
 
 @app.command()
-def rollback(model: ModelName, as_json: AsJson = False) -> None:
+def rollback(
+    model: ModelName,
+    leaving: Annotated[str | None, typer.Option("--from", help="Only if this version is the champion now.")] = None,
+    as_json: AsJson = False,
+) -> None:
     """Let the champion before the present one score again, without the gate."""
     with services() as client:
-        _moved(model, client.rollback(model), as_json)
+        _moved(model, client.rollback(model, leaving=leaving), as_json)
 
 
 @app.command()

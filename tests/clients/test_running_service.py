@@ -65,7 +65,9 @@ def test_the_registry(plain: Client, shop_bundles: tuple[Bundle, Bundle]) -> Non
     assert plain.model_version("shop", "challenger").version == second
     moved = plain.promote("shop", second, force=True)
     assert (moved.version, moved.previous) == (second, first)
-    assert plain.rollback("shop").version == first
+    with pytest.raises(ApiError, match="nothing was rolled back"):
+        plain.rollback("shop", leaving=first)
+    assert plain.rollback("shop", leaving=second).version == first
     assert [move.outcome for move in plain.model_history("shop", limit=2)] == ["rolled-back", "moved"]
     (older,) = plain.model_history("shop", limit=1, before=plain.model_history("shop", limit=1)[0].number)
     assert (older.outcome, older.version, older.by) == ("moved", second, "admin.key")

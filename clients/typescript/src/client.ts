@@ -104,9 +104,14 @@ export class LlactrClient {
     return given(await this.ctr.PUT("/v1/admin/models/{model}/aliases/{alias}", { body: { version, force }, params }));
   }
 
-  /** Let the champion before the present one score again. Never repeated: twice would be two champions back. */
-  async rollback(model: string): Promise<Ctr["AliasResponse"]> {
-    return given(await this.ctr.POST("/v1/admin/models/{model}/rollback", { params: { path: { model } } }));
+  /**
+   * Let the champion before the present one score again. Never repeated: twice would be two champions back.
+   * `leaving` is the version that is champion until then; where it is another one by now, that is a problem (409).
+   */
+  async rollback(model: string, leaving?: string): Promise<Ctr["AliasResponse"]> {
+    const params = { path: { model } };
+    const body = leaving === undefined ? {} : { from: leaving };
+    return given(await this.ctr.POST("/v1/admin/models/{model}/rollback", { params, body }));
   }
 
   /** How the scores of the last hours hold against their outcomes, and how far the rows have drifted. */

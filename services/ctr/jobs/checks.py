@@ -8,17 +8,21 @@ from services.ctr.settings import CtrSettings
 from services.shared.datasets import resolve_dataset
 
 
-def check_train(request: TrainRequest, model: str, registry: Registry, settings: CtrSettings) -> None:
+def check_train(request: TrainRequest, model: str, registry: Registry, settings: CtrSettings) -> TrainRequest:
     """Let a training pass that may work.
+
+    Returns:
+        The request with the version to start from in place of an alias: what a job names is not deleted.
 
     Raises:
         SchemaError, OptionError, PermissionDenied: schema, options or dataset cannot be used.
         NotFoundError: there is no such dataset, or no such version to start from.
     """
-    start = None if request.warm_start is None else registry.get(model, request.warm_start).lineage
-    request.schema_over(None if start is None else Schema.parse(start.data_schema))
-    request.options_over(None if start is None else start.options)
+    start = None if request.warm_start is None else registry.get(model, request.warm_start)
+    request.schema_over(None if start is None else Schema.parse(start.lineage.data_schema))
+    request.options_over(None if start is None else start.lineage.options)
     resolve_dataset(request.dataset, settings.data_roots)
+    return request if start is None else request.model_copy(update={"warm_start": start.version})
 
 
 def check_refresh(plan: RefreshPlan, model: str, registry: Registry, settings: CtrSettings) -> None:

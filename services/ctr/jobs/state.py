@@ -17,7 +17,6 @@ class JobState(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     parent: str | None = None
-    start_from: str | None = None
     llm_job: str | None = None
     sampled: bool = False
     table_version: str | None = None

@@ -17,7 +17,7 @@ from services.ctr.registry.records import ModelVersion
 from services.ctr.registry.store import Registry
 from services.ctr.settings import CtrSettings
 from services.shared.datasets import resolve_dataset
-from services.shared.jobs.worker import JobContext
+from services.shared.jobs.context import JobContext
 
 
 def train(context: JobContext, registry: Registry, promotion: Promotion, settings: CtrSettings) -> dict[str, Any]:
@@ -36,7 +36,8 @@ def train(context: JobContext, registry: Registry, promotion: Promotion, setting
     state = StateFile(context.directory)
     span = Span(context.report)
     span.stage("opening the dataset")
-    recipe = _recipe(model, request, _start(model, request, registry, state), settings)
+    start = None if request.warm_start is None else registry.get(model, request.warm_start)
+    recipe = _recipe(model, request, start, settings)
     table = _table(recipe, request, context, settings, span)
     made = make_version(recipe, table, context, registry, state, span.part(0.02, 0.99))
     context.check()
@@ -54,16 +55,6 @@ def train(context: JobContext, registry: Registry, promotion: Promotion, setting
         "aliases": registry.get(model, made.version).aliases,
         "metrics": made.metrics,
     }
-
-
-def _start(model: str, request: TrainRequest, registry: Registry, state: StateFile) -> ModelVersion | None:
-    """The version to start from. An alias is looked up once, so that every attempt starts from the same one."""
-    if request.warm_start is None:
-        return None
-    start = registry.get(model, state.state.start_from or request.warm_start)
-    if state.state.start_from is None:
-        state.set(start_from=start.version)
-    return start
 
 
 def _recipe(model: str, request: TrainRequest, start: ModelVersion | None, settings: CtrSettings) -> Recipe:

@@ -11,12 +11,14 @@ from pathlib import Path
 from llactr_core.errors import BundleError, OverloadError, UnavailableError
 from services.ctr.promotion.gate import GateResult, GateRule
 
+TURN_S = 1.0  # so long a caller waits for its turn: each that waits holds a thread of the API
+
 
 class ChildJudge:
     """Judges as `judge_bundles` does, in a niced child process, one at a time.
 
     Args:
-        seconds: after which a child is killed, and a caller waits no longer for its turn.
+        seconds: after which a child is killed.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -37,7 +39,7 @@ class ChildJudge:
             "rule": asdict(rule),
             "parent": os.getpid(),
         }
-        if not self._turn.acquire(timeout=self._seconds):
+        if not self._turn.acquire(timeout=TURN_S):
             raise OverloadError("another promotion is being judged; send the call again in a moment")
         try:
             answer = self._answer(json.dumps(asked))

@@ -118,14 +118,23 @@ class Promotion:
             f"{alias!r} of {model!r} kept moving while {wanted.version} was judged; send the call again"
         )
 
-    def roll_back(self, model: str, by: str | None = None) -> Decision:
+    def roll_back(self, model: str, by: str | None = None, *, leaving: str | None = None) -> Decision:
         """Point `champion` at the champion before; once more, at the one before that. No gate is asked.
+
+        Args:
+            model: its name.
+            by: the name of the key behind it.
+            leaving: the version that has to be the champion until then; any where None.
 
         Raises:
             NotFoundError: no such model.
-            ConflictError: there is none before, its bundle is damaged, or the champion moves at this moment.
+            ConflictError: there is none before, its bundle is damaged, another one than `leaving` is the champion, or
+                it moves at this moment.
         """
         trail = self._registry.trail(model)
+        if leaving is not None and trail[-1:] != [leaving]:
+            champion = trail[-1] if trail else "none"
+            raise ConflictError(f"the champion of {model!r} is {champion}, not {leaving}; nothing was rolled back")
         if len(trail) < 2:
             raise ConflictError(
                 f"model {model!r} has no champion before the present one to go back to; "

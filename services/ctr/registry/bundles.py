@@ -28,16 +28,16 @@ def publish(out: Path, target: Path) -> None:
         target: `Registry.bundle_path` of its version.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    if target.exists():
-        try:
-            Scorer.load(target)
-        except BundleError:
-            shutil.rmtree(target)
-        else:
-            os.utime(target)  # `remove_unnamed` spares it until its row is written
-            shutil.rmtree(out)
-            return
-    out.rename(target)
+    try:
+        os.utime(target)  # `remove_unnamed` spares it until its row is written
+        Scorer.load(target)
+    except FileNotFoundError:
+        out.rename(target)
+    except BundleError:
+        shutil.rmtree(target, ignore_errors=True)
+        out.rename(target)
+    else:
+        shutil.rmtree(out)
 
 
 def remove_unnamed(registry: Registry, version: str, age_s: float = FRESH_S) -> bool:

@@ -51,7 +51,7 @@ def admin_router(registry: Registry, pool: ModelPool, jobs: JobStore, settings: 
         known = jobs.known(asked)
         if known is not None:
             return _accepted(known)
-        check_train(request, model, registry, settings)
+        request = check_train(request, model, registry, settings)
         return _submitted(jobs, "train", model, request, asked, call)
 
     @router.post(
@@ -72,7 +72,7 @@ def admin_router(registry: Registry, pool: ModelPool, jobs: JobStore, settings: 
         if request.force:
             guard.admit(caller_of(call), Role.ADMIN)
         pool.refresh()
-        model = pool.champion(request.model).name
+        model = request.model or pool.default_name()
         guard.allow(call, model)
         asked = call_of(idempotency_key, model, "refresh", request.model_dump(mode="json", by_alias=True))
         known = jobs.known(asked)

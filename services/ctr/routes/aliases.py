@@ -3,7 +3,7 @@
 from contextlib import suppress
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Request
+from fastapi import APIRouter, Body, Depends, Path, Request
 from pydantic import BaseModel, ConfigDict
 from pydantic import Field as Setting
 
@@ -42,6 +42,22 @@ class AliasRequest(BaseModel):
 
     version: str = Setting(min_length=1, max_length=128, description="A version, or an alias such as `previous`.")
     force: bool = Setting(default=False, description="Do not ask the gate. A damaged bundle is refused even so.")
+
+
+class RollBackRequest(BaseModel):
+    """Which champion is meant to go."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", populate_by_name=True, json_schema_extra={"example": {"from": "5f0c1a9be2d4"}}
+    )
+
+    from_version: str | None = Setting(
+        default=None,
+        alias="from",
+        min_length=1,
+        max_length=128,
+        description="The champion to leave: 409 where another one is champion by now, as after a call that came twice.",
+    )
 
 
 class AliasResponse(BaseModel):
@@ -99,12 +115,15 @@ def alias_router(registry: Registry, promotion: Promotion, pool: ModelPool, guar
     @router.post(
         "/v1/admin/models/{model}/rollback",
         dependencies=[admin],
-        responses=documented(401, 403, 404, 409),
+        responses=documented(400, 401, 403, 404, 409, 413, 415),
         summary="Go back to the champion before",
     )
-    def roll_back(call: Request, model: ModelPath) -> AliasResponse:
+    def roll_back(
+        call: Request, model: ModelPath, request: Annotated[RollBackRequest | None, Body()] = None
+    ) -> AliasResponse:
         """Points `champion` at the champion before, without the gate; once more, at the one before that."""
-        decision = promotion.roll_back(model, caller_of(call).key_name)
+        leaving = None if request is None else request.from_version
+        decision = promotion.roll_back(model, caller_of(call).key_name, leaving=leaving)
         _follow(pool)
         return _moved(model, CHAMPION, decision)
 

@@ -1,7 +1,9 @@
 """The schedules in SQL. What moves a schedule on names the state that it saw, so of two workers one moves it."""
 
+import logging
 from collections.abc import Mapping
 
+from pydantic import ValidationError
 from sqlalchemy import CursorResult, select, update
 from sqlalchemy.orm import Session
 
@@ -12,6 +14,8 @@ from services.ctr.schedule.records import HOUR_S, Schedule, ScheduleRequest
 from services.shared.jobs.job import FINAL, JobRow
 from services.shared.storage.clock import time_of
 from services.shared.storage.storage import Storage
+
+logger = logging.getLogger(__name__)
 
 
 class ScheduleStore:
@@ -65,11 +69,17 @@ class ScheduleStore:
             return schedule
 
     def all(self) -> list[Schedule]:
-        """Every schedule, by model."""
+        """Every schedule, by model. One that cannot be read, as another release wrote it, is left out and logged."""
         with self._storage.reading() as session:
             rows = list(session.scalars(select(ScheduleRow).order_by(ScheduleRow.model)))
             now = time_of(session) if rows else 0.0
-            return [_schedule(row, now) for row in rows]
+            schedules = []
+            for row in rows:
+                try:
+                    schedules.append(_schedule(row, now))
+                except ValidationError as error:
+                    logger.error("the schedule of model %r is not followed, set it again: %s", row.model, error)
+            return schedules
 
     def is_refreshing(self, model: str) -> bool:
         """Whether a refresh of the model waits or runs, whoever asked for it."""

@@ -106,6 +106,20 @@ class ModelPool:
         """
         return self.resolve(name)
 
+    def default_name(self) -> str:
+        """The model that is meant where none is named.
+
+        Raises:
+            InputError: several could be meant.
+        """
+        snapshot = self._snapshot
+        name = _default_name(self._default, snapshot)
+        if name is None:
+            raise InputError(
+                f"several models can score ({', '.join(sorted(snapshot.champions))}); say which with ?model=NAME"
+            )
+        return name
+
     def resolve(self, reference: str | None) -> Loaded:
         """The bundle that `name`, `name:version` or `name@alias` stands for; None is the default model's champion.
 
@@ -255,11 +269,7 @@ class ModelPool:
         """Name and version as the last look at the aliases has them; None where only the registry can tell."""
         snapshot = self._snapshot
         if reference is None:
-            name = _default_name(self._default, snapshot)
-            if name is None:
-                raise InputError(
-                    f"several models can score ({', '.join(sorted(snapshot.champions))}); say which with ?model=NAME"
-                )
+            name = self.default_name()
             if name not in snapshot.champions:
                 raise NoModelError(_no_champion(name))
             return name, snapshot.champions[name]

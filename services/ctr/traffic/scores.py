@@ -6,8 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 
-from sqlalchemy import CursorResult
-
 from services.ctr import metrics
 from services.ctr.traffic.tables import LONGEST_ID, ScoreRow
 from services.shared.storage.clock import time_of
@@ -61,8 +59,8 @@ class ScoreLog:
             with self._storage.session() as session:
                 began = time_of(session) - time.monotonic()
                 rows = [_row(*entry, began) for entry in batch]
-                done = session.execute(insert_into(session, ScoreRow).on_conflict_do_nothing(), rows)
-                written = done.rowcount if isinstance(done, CursorResult) else len(rows)
+                statement = insert_into(session, ScoreRow).on_conflict_do_nothing().returning(ScoreRow.row)
+                written = len(session.execute(statement, rows).all())  # psycopg counts no rows of several statements
             for _ in batch:
                 self._waiting.popleft()
             metrics.LOGGED_ROWS.labels("written").inc(written)

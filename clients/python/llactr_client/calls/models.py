@@ -1,7 +1,7 @@
 """The registry's calls: what there is, which version an alias points at, and versions that come and go."""
 
 from llactr_client import parsing
-from llactr_client.call import JSON, Call, Reply, asked, encode, path
+from llactr_client.call import JSON, Call, Reply, asked, encode, given, path
 from llactr_client.ctr_results import ModelInfo, ModelVersion, Move
 from llactr_client.parsing import Content
 from llactr_client.results import Alias
@@ -53,10 +53,13 @@ def promote(model: str, version: str, *, alias: str = "champion", force: bool = 
     return Call("ctr", "PUT", target, parsing.alias_of, encode({"version": version, "force": force}), JSON)
 
 
-def rollback(model: str) -> Call[Alias]:
-    """Let the champion before the present one score again, without the gate."""
+def rollback(model: str, *, leaving: str | None = None) -> Call[Alias]:
+    """Let the champion before the present one score again, without the gate.
+
+    `leaving` is the version that is champion until then: where it is another one by now, that is an ApiError (409).
+    """
     target = path("v1", "admin", "models", model, "rollback")
-    return Call("ctr", "POST", target, parsing.alias_of, twice=False)
+    return Call("ctr", "POST", target, parsing.alias_of, encode(given({"from": leaving})), JSON, twice=False)
 
 
 def delete_alias(model: str, alias: str) -> Call[Alias]:

@@ -62,7 +62,8 @@ def test_a_warm_start_takes_what_is_not_given_from_its_version(
     request = TrainRequest.model_validate(
         {"dataset": str(dataset), "warm_start": "champion", "options": {"epochs": 9}, "enhancer": "llactr"}
     )
-    check_train(request, "tiny", registry, settings)
+    checked = check_train(request, "tiny", registry, settings)
+    assert checked == request.model_copy(update={"warm_start": "v1"}), "a job keeps to what the alias meant"
     lineage = registry.get("tiny", "champion").lineage
     options = request.options_over(lineage.options)
     assert (options.backbone, options.width, options.epochs, options.enhancer) == ("fm", 4, 9, "llactr")

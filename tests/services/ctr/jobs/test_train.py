@@ -14,7 +14,7 @@ from services.ctr.jobs.train import train
 from services.ctr.promotion.promotion import Promotion
 from services.ctr.registry.store import Registry
 from services.ctr.settings import CtrSettings
-from services.shared.jobs.worker import JobContext
+from services.shared.jobs.context import JobContext
 
 
 class Run(Protocol):
@@ -238,7 +238,7 @@ def test_warm_start_goes_on_from_a_version_with_new_rows(
     first = publish("none", alias="champion")
     new = tiny.write_dataset(tmp_path / "more", seed=5)
     frozen = {"dataset": str(new), "enhancer": "none", "options": {**tiny.options, **FROZEN}}
-    attempts.submit("train", "tiny", body | frozen | {"warm_start": "champion"})
+    attempts.submit("train", "tiny", body | frozen | {"warm_start": first})
     context = attempts.next()
     report = context.report
 

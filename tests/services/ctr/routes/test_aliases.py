@@ -90,13 +90,16 @@ def test_what_is_not_there_cannot_be_promoted(scoring: Any) -> None:
 
 
 def test_roll_back_is_one_call(scoring: Any, publish: Callable[..., str]) -> None:
-    def roll_back(model: str = "tiny") -> Any:
-        return scoring.client.post(f"/v1/admin/models/{model}/rollback", headers=scoring.admin)
+    def roll_back(model: str = "tiny", leaving: str | None = None) -> Any:
+        body = None if leaving is None else {"from": leaving}
+        return scoring.client.post(f"/v1/admin/models/{model}/rollback", headers=scoring.admin, json=body)
 
     old, new = scoring.scorers["llactr"].version, publish("none")
     assert (roll_back().status_code, roll_back("nobody").status_code) == (409, 404)
     put(scoring, new, force=True)
-    back = roll_back().json()
+    late = roll_back(leaving=old)
+    assert (late.status_code, f"is {new}, not {old}" in late.json()["detail"]) == (409, True)
+    back = roll_back(leaving=new).json()
     assert (back["version"], back["previous"]) == (old, new)
     assert scoring.client.post("/v1/score", json={"rows": [{}]}).json()["model"]["version"] == old
     assert "no champion before" in roll_back().json()["detail"]

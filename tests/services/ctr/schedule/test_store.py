@@ -8,6 +8,7 @@ import pytest
 
 from llactr_core.errors import NotFoundError
 from services.ctr.registry.store import Registry
+from services.ctr.registry.tables import ScheduleRow
 from services.ctr.schedule.records import HOUR_S, ScheduleRequest
 from services.ctr.schedule.store import ScheduleStore
 from services.shared.jobs.store import JobStore
@@ -103,3 +104,15 @@ def test_only_a_refresh_of_the_model_that_has_not_ended_counts_as_one_at_work(
     assert schedules.is_refreshing("tiny")
     jobs.succeed(job.id, {})
     assert not schedules.is_refreshing("tiny")
+
+
+def test_a_schedule_that_cannot_be_read_stops_no_other(
+    schedules: ScheduleStore, storage: Storage, tiny: object, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    Registry(storage, tmp_path).register("other", "v1", tiny.lineage_of(), {})  # type: ignore[attr-defined]
+    for model in ("other", "tiny"):
+        schedules.put(model, asked(every_hours=1))
+    with storage.session() as session:
+        session.get_one(ScheduleRow, "other").request = {"mode": "of another release"}
+    assert [schedule.model for schedule in schedules.all()] == ["tiny"]
+    assert "'other' is not followed" in caplog.text
