@@ -32,7 +32,7 @@ class FeatureEmbedding(nn.Module):
 
     def forward(self, ids: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
         """Embeddings v [B, K, d] and first-order weights w [B, K] ([B, 0] without) of ids and weights [B, S]."""
-        rows = functional.embedding(ids, self.table)  # [B, S, d (+ 1)]
+        rows = functional.embedding(ids, self.table, sparse=True)  # [B, S, d (+ 1)]; sparse is the gradient
         if weights is not None:
             rows = rows * weights.unsqueeze(-1)
             empty = rows.new_zeros(len(rows), self.fields, rows.shape[-1])

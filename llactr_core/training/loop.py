@@ -12,6 +12,7 @@ from llactr_core.enhancers.model import CTRModel
 from llactr_core.errors import DataError
 from llactr_core.metrics.report import evaluate
 from llactr_core.progress import Progress, ProgressCallback
+from llactr_core.training.adam import TableAdam
 from llactr_core.training.checkpoint import Checkpoint
 from llactr_core.training.data import Batch, Rows, TrainingBatches
 from llactr_core.training.options import TrainOptions
@@ -56,7 +57,7 @@ def fit(
     Raises:
         DataError: the loss is no longer a number.
     """
-    optimizer = torch.optim.Adam(model.parameters(), lr=options.learning_rate, fused=True)
+    optimizer = TableAdam(model, options.learning_rate)
     history = History()
     best = _copy(model)
     saved = checkpoint.load(model, optimizer)

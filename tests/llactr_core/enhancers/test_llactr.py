@@ -9,6 +9,7 @@ from llactr_core.enhancers.options import LlactrOptions
 from llactr_core.models.base import Shape
 from llactr_core.models.embedding import FeatureEmbedding
 from llactr_core.models.registry import BACKBONES, build_backbone
+from llactr_core.training.adam import TableAdam
 
 K, D, WIDTH, V = 5, 12, 4, 40
 
@@ -71,7 +72,7 @@ def test_both_heads_receive_gradient_and_change(name: str) -> None:
     assert llactr.fre is not None
     assert llactr.fie is not None
     before = [llactr.fre.projection.weight.clone(), llactr.fie.projection.weight.clone()]
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    optimizer = TableAdam(model, 1e-2)
     logit, v = model(ids(), None)
     loss = torch.nn.functional.binary_cross_entropy_with_logits(logit, torch.tensor([0.0, 1, 0, 1, 1, 0]))
     (loss + llactr.loss(v)).backward()
