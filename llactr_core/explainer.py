@@ -17,9 +17,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
-from safetensors import SafetensorError, safe_open
 
-from llactr_core.bundle import EXPLANATION, WEIGHTS, Bundle
 from llactr_core.calibration import sigmoid
 from llactr_core.data.vocabulary import UNSEEN
 from llactr_core.errors import BundleError, ConflictError
@@ -94,21 +92,17 @@ class Explainer:
 
         Raises:
             ConflictError: the bundle was written without an explanation.
-            BundleError: its files cannot be read.
+            BundleError: its explanation is damaged.
         """
-        bundle = scorer.bundle
-        if not _has_explanation(bundle):
+        version, terms = scorer.version, scorer.terms
+        if terms is None:
             raise ConflictError(
-                f"the model of version {bundle.version} was trained by a release that could not explain; train it again"
+                f"the model of version {version} was trained by a release that could not explain; train it again"
             )
         try:
-            with safe_open(bundle.path / WEIGHTS, "numpy") as file:
-                bias = float(file.get_tensor("bias"))
-            return cls(scorer, (bundle.path / EXPLANATION).read_bytes(), bias)
+            return cls(scorer, terms.graph, terms.bias)
         except Exception as error:  # onnxruntime's errors have no base of their own
-            known = isinstance(error, OSError | SafetensorError)
-            what = f"{type(error).__name__}: {error}" if known else str(error)
-            raise BundleError(f"cannot explain with the bundle {bundle.path}: {what}; restore or retrain it") from error
+            raise BundleError(f"cannot explain with version {version}: {error}; restore or retrain it") from error
 
     @property
     def is_deep(self) -> bool:
@@ -215,8 +209,3 @@ def _unseen_rows(scorer: Scorer) -> Rows:
     ids[0, encoder.first_slots] = encoder.offsets + UNSEEN
     weights[0, encoder.first_slots] = 1
     return scorer.look_up(ids, weights)
-
-
-def _has_explanation(bundle: Bundle) -> bool:
-    files = bundle.manifest["files"]
-    return isinstance(files, dict) and EXPLANATION in files

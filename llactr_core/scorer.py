@@ -4,14 +4,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from safetensors import SafetensorError, safe_open
 
-from llactr_core.bundle import CALIBRATION, GOLDEN, GRAPH, WEIGHTS, Bundle, Json
+from llactr_core.bundle import CALIBRATION, EXPLANATION, GOLDEN, GRAPH, WEIGHTS, Bundle, Json
 from llactr_core.calibration import Calibrator, sigmoid
 from llactr_core.data.encoding import Encoded, Encoder
 from llactr_core.errors import BundleError, SchemaError
@@ -34,6 +34,14 @@ class RowReport:
     extra: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Terms:
+    """What explains a bundle: the graph of the logit's terms, and the constant w_0."""
+
+    graph: bytes
+    bias: float
+
+
 class Scorer:
     """Scores rows with one loaded bundle; safe to share between threads.
 
@@ -48,11 +56,13 @@ class Scorer:
         table: npt.NDArray[np.float32],
         graph: bytes,
         calibrator: Calibrator,
+        terms: Terms | None = None,
     ) -> None:
         self.bundle = bundle
         self.schema = bundle.schema
         self.encoder = encoder
         self.calibrator = calibrator
+        self.terms = terms
         self._table = table
         self._graph_bytes = len(graph)
         self._session = open_session(graph)
@@ -69,6 +79,7 @@ class Scorer:
             encoder = Encoder.load(bundle.schema, path)
             with safe_open(path / WEIGHTS, "numpy") as file:
                 table = file.get_tensor("embedding.table")
+                terms = _terms(bundle, file)
             golden = json.loads((path / GOLDEN).read_text(encoding="utf-8"))
             rows, scores = golden["rows"], np.array(golden["scores"], np.float64)
             graph = (path / GRAPH).read_bytes()
@@ -78,7 +89,7 @@ class Scorer:
         if len(table) != encoder.size or not len(rows) or scores.shape != (len(rows),):
             raise BundleError(f"the parts of the bundle {path} do not belong together; restore or retrain it")
         try:
-            scorer = cls(bundle, encoder, table, graph, calibrator)
+            scorer = cls(bundle, encoder, table, graph, calibrator, terms)
             found = scorer.score(rows)
             scorer.score(rows * (ROWS_AT_ONCE // len(rows)))  # so that the first large request finds all memory ready
         except Exception as error:  # onnxruntime's errors have no base of their own
@@ -177,6 +188,14 @@ class Scorer:
                 f"the bundle {self.bundle.path} scores its golden rows {difference:.2e} away from what was recorded "
                 f"(allowed: {TOLERANCE:.0e}); retrain the model"
             )
+
+
+def _terms(bundle: Bundle, weights: Any) -> Terms | None:
+    """Read at once, since the bundle's folder may go while it is in memory; None where it was written without."""
+    files = bundle.manifest["files"]
+    if not (isinstance(files, dict) and EXPLANATION in files):
+        return None
+    return Terms((bundle.path / EXPLANATION).read_bytes(), float(weights.get_tensor("bias")))
 
 
 def _calibrator(bundle: Bundle) -> Calibrator:

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,7 +53,9 @@ class CtrHouse:
             **self.extra,
         }
 
-    def publish(self, bundle: Bundle, model: str, alias: str | None = CHAMPION) -> str:
+    def publish(
+        self, bundle: Bundle, model: str, alias: str | None = CHAMPION, lineage: Mapping[str, object] | None = None
+    ) -> str:
         """Register a bundle as a version of a model, without any process; returns the version."""
         given = None if self.database_url is None else {"database_url": self.database_url}
         settings = CtrSettings.model_validate({"home": self.home, **(given or {})})
@@ -63,7 +66,7 @@ class CtrHouse:
         if not target.exists():
             shutil.copytree(bundle.path, target)
         options = bundle.manifest["options"]
-        lineage = {
+        content = {
             "dataset": "data/tiny",
             "data_digest": {"train": "t"},
             "data_schema": bundle.schema.model_dump(mode="json"),
@@ -72,8 +75,9 @@ class CtrHouse:
             "enhancer": "none",
             "options": options,
             "code_version": "0",
+            **(lineage or {}),
         }
-        registry.register(model, bundle.version, Lineage.model_validate(lineage), bundle.metrics)
+        registry.register(model, bundle.version, Lineage.model_validate(content), bundle.metrics)
         if alias is not None:
             registry.set_alias(model, alias, bundle.version)
         storage.close()

@@ -43,7 +43,7 @@ class Supervisor:
     methods must be called from one thread: the kernel kills a child when the thread that started it ends.
     """
 
-    def __init__(self, programs: Sequence[Program], *, grace_s: float = 8.0) -> None:
+    def __init__(self, programs: Sequence[Program], *, grace_s: float = 12.0) -> None:
         self._children = [_Child(program) for program in programs]
         self._grace_s = grace_s
 

@@ -12,6 +12,7 @@ from llactr_core.errors import UnavailableError
 from services.ctr.formats.oip_errors import ProtocolErrors
 from services.ctr.lookup.config import LookupFile
 from services.ctr.lookup.lookup import Lookup
+from services.ctr.payloads import CLEANED
 from services.ctr.promotion.child import ChildJudge
 from services.ctr.promotion.promotion import Promotion
 from services.ctr.quality.live import LiveGauges
@@ -55,19 +56,19 @@ DESCRIPTION = "Click-through prediction on field semantics: trains, registers an
 
 
 class Ready(BaseModel):
-    """The answer of /readyz when scoring works."""
+    """The answer of /readyz when scoring works; only a service that this machine alone can reach names its models."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     status: str
-    models: list[ModelName]
+    models: list[ModelName] | None = None
 
 
 class ServedJobs(JobStore):
     """The jobs as this process shows them: whoever reads that a job has succeeded is scored by what it promoted."""
 
     def __init__(self, storage: Storage, max_queued: int, pool: ModelPool) -> None:
-        super().__init__(storage, max_queued)
+        super().__init__(storage, max_queued, cleaned=CLEANED)
         self._pool = pool
 
     def peek(self, job_id: str) -> Job:
@@ -136,11 +137,11 @@ def build_app(settings: CtrSettings) -> FastAPI:
         outcome_router(Outcomes(storage), guard),
         quality_router(Quality(storage, registry.bundle_path, settings.quality_rows), registry, guard),
         schedule_router(ScheduleStore(storage), registry, settings, guard),
-        job_router(jobs, guard),
+        job_router(jobs, guard, settings.max_event_streams),
         key_router(guard),
         audit_router(audit, guard),
         metric_router(storage, guard),
-        _ready_router(pool),
+        _ready_router(pool, names=settings.is_loopback),
     ]
     app = create_app("LLaCTR CTR service", settings, routers, lifespan, DESCRIPTION)
     app.user_middleware.append(Middleware(AdmissionGate, admission=admission))  # within those that count and log
@@ -149,16 +150,24 @@ def build_app(settings: CtrSettings) -> FastAPI:
     return app
 
 
-def _ready_router(pool: ModelPool) -> APIRouter:
+def _ready_router(pool: ModelPool, *, names: bool) -> APIRouter:
     router = APIRouter(tags=["health"])
 
-    @router.get("/readyz", summary="Whether a champion is loaded and verified")
-    def readyz() -> Ready:
+    @router.get(
+        "/readyz",
+        summary="Whether a champion is loaded and verified",
+        response_model_exclude_none=True,
+    )
+    async def readyz() -> Ready:
         """200 as soon as a champion can score."""
         serving = sorted(pool.champions().items())
         if not serving:
-            raise UnavailableError("no champion is loaded yet; train a model (`make run`), admin calls work already")
-        return Ready(status="ready", models=[ModelName(name=name, version=version) for name, version in serving])
+            raise UnavailableError(
+                "no champion is loaded; train a model (`make run`), or look in the log why a champion was refused; "
+                "admin calls work already"
+            )
+        models = [ModelName(name=name, version=version) for name, version in serving]
+        return Ready(status="ready", models=models if names else None)
 
     return router
 

@@ -1,8 +1,10 @@
 """The worker process: does the jobs "train" and "refresh", one at a time. Run as `python -m services.ctr.worker`."""
 
 import threading
+from functools import partial
 from typing import Any
 
+from services.ctr.payloads import CLEANED
 from services.ctr.promotion.promotion import Promotion
 from services.ctr.quality.live import LiveComputer
 from services.ctr.registry.retention import Retention
@@ -11,8 +13,8 @@ from services.ctr.schedule.scheduler import Scheduler
 from services.ctr.schedule.store import ScheduleStore
 from services.ctr.settings import CtrSettings
 from services.shared.http.serving import guarded, work
+from services.shared.jobs.context import Handler, JobContext
 from services.shared.jobs.store import JobStore
-from services.shared.jobs.worker import Handler, JobContext
 from services.shared.storage.storage import Storage, migrate
 from services.shared.telemetry.logs import configure_logging
 
@@ -35,6 +37,12 @@ def build_handlers(settings: CtrSettings, storage: Storage, store: JobStore) -> 
     return {"train": train, "refresh": refresh}
 
 
+def _end_tuning(settings: CtrSettings, context: JobContext) -> None:
+    from services.ctr.jobs.refresh import end_tuning
+
+    end_tuning(context, settings)
+
+
 def main() -> None:
     """Do jobs until a signal ends the process."""
     settings = CtrSettings()
@@ -42,12 +50,17 @@ def main() -> None:
     storage = Storage(settings.storage_url)
     storage.await_answer(settings.storage_wait_s)
     migrate(storage, "services.ctr")
-    store = JobStore(storage, settings.max_queued, settings.max_attempts)
+    store = JobStore(storage, settings.max_queued, settings.max_attempts, CLEANED)
     Scheduler(ScheduleStore(storage), Registry(storage, settings.bundles), store, settings).start()
     retention = Retention(Registry(storage, settings.bundles), settings)
     threading.Thread(target=retention.run, args=(threading.Event(),), name="retention", daemon=True).start()
     LiveComputer(storage, Registry(storage, settings.bundles), settings).start()
-    work(store, build_handlers(settings, storage, store), settings)
+    work(
+        store,
+        build_handlers(settings, storage, store),
+        settings,
+        dict.fromkeys(CLEANED, partial(_end_tuning, settings)),
+    )
 
 
 if __name__ == "__main__":

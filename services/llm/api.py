@@ -80,7 +80,7 @@ def build_app(settings: LlmSettings) -> FastAPI:
         alias_router(schemas, tables, guard),
         retention_router(schemas, Retention(tables, settings), guard),
         embedding_router(Sources(tables, pointers), vectors, settings, guard),
-        job_router(jobs, guard, ended=pointers.follow),  # who hears of a refresh finds its table
+        job_router(jobs, guard, settings.max_event_streams, pointers.follow),  # who hears of a refresh finds its table
         key_router(guard),
         audit_router(audit, guard),
         metric_router(storage, guard),

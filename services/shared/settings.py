@@ -5,7 +5,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, model_validator
+from pydantic import AliasChoices, BeforeValidator, Field, IPvAnyNetwork, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from llactr_core.errors import OptionError
@@ -65,6 +65,18 @@ class ServiceSettings(BaseSettings):
     anonymous_rate_per_s: float | None = Field(
         default=None, ge=0.001, le=1e6, description="The most calls a second without a key, of each address."
     )
+    unknown_key_rate_per_s: float = Field(
+        default=100.0,
+        ge=0.001,
+        le=1e6,
+        description="The most calls a second with keys that are not known, of each address, in each process; beyond, "
+        "calls with a key that was not seen lately are refused with 429 before the database is asked.",
+    )
+    trusted_proxies: list[IPvAnyNetwork] = Field(
+        default_factory=list,
+        description="The addresses or networks of proxies whose X-Forwarded-For is believed (a JSON list); without "
+        "it, a caller's address is that of the connection.",
+    )
     audit_days: int = Field(default=400, ge=1, le=36_500, description="Days that entries of the audit are kept.")
     data_roots: list[Annotated[DataRoot, BeforeValidator(data_root)]] = Field(
         default_factory=_working_folder,
@@ -73,6 +85,18 @@ class ServiceSettings(BaseSettings):
     )
     max_body_bytes: int = Field(default=64 * MEBIBYTE, ge=1024, description="The largest request body, in bytes.")
     max_queued: int = Field(default=1000, ge=1, description="The most jobs that may wait; more are refused with 429.")
+    max_event_streams: int = Field(
+        default=100,
+        ge=1,
+        description="The most streams of events (GET /v1/jobs/{id}/events) in each API process; more are refused with "
+        "429.",
+    )
+    max_wait_hours: float = Field(
+        default=72.0,
+        gt=0,
+        le=8760,
+        description="Hours that a job waits, in all, for another service that does not answer; then it fails.",
+    )
     max_attempts: int = Field(
         default=20, ge=1, description="Attempts after which a job that kills its workers and gets no further is failed."
     )
@@ -84,11 +108,11 @@ class ServiceSettings(BaseSettings):
     )
     workers: int = Field(default=1, ge=1, le=64, description="Processes of the API, all on one port.")
     drain_s: float = Field(
-        default=5.0,
+        default=8.0,
         ge=0,
         le=600,
-        description="The most seconds that an API process which has to end sends its callers away, before it closes "
-        "their connections.",
+        description="The most seconds that an API process which has to end sends its callers away and finishes what is "
+        "at work, before it closes their connections.",
     )
     poll_s: float = Field(default=0.2, gt=0, le=60, description="Seconds between two looks at the database.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
@@ -101,7 +125,10 @@ class ServiceSettings(BaseSettings):
         description="Where spans are sent by OTLP over HTTP, as http://collector:4318; without it none are recorded.",
     )
     worker_metrics_port: int = Field(
-        default=0, ge=0, le=65535, description="The TCP port on which the worker shows its metrics; 0: it does not."
+        default=0,
+        ge=0,
+        le=65535,
+        description="The TCP port on which the worker shows its metrics and health; 0: it does not.",
     )
     worker_metrics_host: str = Field(
         default="127.0.0.1", description="The address for that; no key is asked for there, so keep it private."

@@ -73,6 +73,7 @@ def test_jobs(service: Any) -> None:
     service.answer("/v1/jobs/j", {"id": "j", "state": "queued"})
     service.answer("/v1/jobs/j", {"id": "j", "state": "failed", "error": {"code": "internal", "detail": "broken"}})
     event = b'event: progress\ndata: {"id": "j", "state": "succeeded"}\n\n'
+    service.answer("/v1/jobs/j/events", b"", content_type="text/event-stream")
     service.answer("/v1/jobs/j/events", event, content_type="text/event-stream")
 
     async def work(client: AsyncClient) -> None:

@@ -284,11 +284,13 @@ def test_an_unknown_job_is_not_waited_for(service: Any) -> None:
 def test_events(service: Any) -> None:
     events = (
         b'event: progress\ndata: {"id": "j", "state": "running", "progress": 0.5}\n\n: still here\n\n'
-        b'event: progress\ndata: {"id": "j", "state": "succeeded", "progress": 1}\n\n'
+        b'event: progress\ndata: {"id": "j", "state": "running", "progress": 0.7}\n\n'
     )
-    service.answer("/v1/jobs/j/events", events, content_type="text/event-stream")
+    ended = b'event: progress\ndata: {"id": "j", "state": "succeeded", "progress": 1}\n\n'
+    for stream in (events, b"", ended):  # a process that drains ends its streams early
+        service.answer("/v1/jobs/j/events", stream, content_type="text/event-stream")
     with client_of(service) as client:
-        assert [job.progress for job in client.job_events("j")] == [0.5, 1.0]
+        assert [job.progress for job in client.job_events("j")] == [0.5, 0.7, 1.0]
         with pytest.raises(ApiError, match="nothing is scripted"):
             next(client.job_events("other"))
 

@@ -29,7 +29,7 @@ from llactr_client.exchange import (
     trust,
 )
 from llactr_client.results import Health, Job
-from llactr_client.waiting import JobCallback, Waiting
+from llactr_client.waiting import AGAIN_S, JobCallback, Waiting
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -192,18 +192,23 @@ class Client:
     cancel_job = _sent(jobs_calls.cancel_job)
 
     def job_events(self, job_id: str, service: Service = "ctr") -> Iterator[Job]:
-        """The job after each of its changes, from one open connection, until it ends."""
+        """The job after each of its changes, until it ends; over the end of one of several processes too."""
         call = jobs_calls.job_events(job_id, service)
         headers = Exchange(call, self._key, self._retry, self._cache).headers
         url = self._base[service] + call.target
         patient = {"timeout": Timeouts(None, Deadline(None))}
+        job: Job | None = None
         try:
-            with self._http.stream(call.method, url, headers=headers, extensions=patient) as response:
-                if response.status_code >= 300:
-                    raise error_of(response.status_code, response.read())
-                for line in response.iter_lines():
-                    if line.startswith("data:"):
-                        yield call.parse(Reply(200, {}, line.removeprefix("data:").strip().encode()))
+            while job is None or not job.ended:
+                with self._http.stream(call.method, url, headers=headers, extensions=patient) as response:
+                    if response.status_code >= 300:
+                        raise error_of(response.status_code, response.read())
+                    for line in response.iter_lines():
+                        if line.startswith("data:"):
+                            job = call.parse(Reply(200, {}, line.removeprefix("data:").strip().encode()))
+                            yield job
+                if job is None or not job.ended:
+                    time.sleep(AGAIN_S)
         except httpx2.TransportError as error:
             raise lost(call, error) from error
 

@@ -7,6 +7,7 @@ from llactr_client.errors import ApiError, ClientError, ConnectionFailed, JobFai
 from llactr_client.results import Job
 
 JobCallback = Callable[[Job], None]
+AGAIN_S = 0.2  # the pause before a stream of events that ended early is asked for again
 
 
 class Waiting:

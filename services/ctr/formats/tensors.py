@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ NUMBERS = {
     **{f"FP{bits}": np.dtype(f"<f{bits // 8}") for bits in (16, 32, 64)},
 }
 DATATYPES = (BYTES, BOOL, *NUMBERS)
+NARROW = ("FP16", "FP32")
 _LENGTH = struct.Struct("<I")
 
 
@@ -66,7 +68,7 @@ def values_of_json(name: str, datatype: str, data: Sequence[object], rows: int) 
         if value is not None and not is_of_type(value):
             raise RowError(f"input {name!r}, row {row}: {_shown(value)} is no {datatype}", row=row, field=name)
         values.append(value)  # type: ignore[arg-type]
-    return values
+    return _narrowed(name, datatype, values) if datatype in NARROW else values
 
 
 def values_of_bytes(name: str, datatype: str, data: bytes, rows: int) -> list[Scalar]:
@@ -86,8 +88,28 @@ def values_of_bytes(name: str, datatype: str, data: bytes, rows: int) -> list[Sc
             field=name,
         )
     numbers = np.frombuffer(data, kind)
+    if datatype in NARROW:
+        return _shortest(numbers)
     values: list[Scalar] = (numbers != 0).tolist() if datatype == BOOL else numbers.tolist()
     return values
+
+
+def _narrowed(name: str, datatype: str, values: Sequence[Scalar]) -> list[Scalar]:
+    """JSON numbers as the data type holds them, so that they are those of the same tensor sent as bytes."""
+    given = np.array([np.nan if value is None else float(value) for value in values], np.float64)
+    with np.errstate(over="ignore"):
+        held = given.astype(NUMBERS[datatype])
+    beyond = np.flatnonzero(np.isinf(held))
+    if len(beyond):
+        row = int(beyond[0])
+        raise RowError(f"input {name!r}, row {row}: {_shown(values[row])} is no {datatype}", row=row, field=name)
+    return [None if value is None else number for value, number in zip(values, _shortest(held), strict=True)]
+
+
+def _shortest(numbers: "np.ndarray[Any, Any]") -> list[Scalar]:
+    """The shortest decimals that the narrow floats [B] stand for: 0.1 and not 0.10000000149, as in training."""
+    decimals: list[Scalar] = numbers.astype(np.str_).astype(np.float64).tolist()
+    return decimals
 
 
 def _texts(name: str, data: bytes, rows: int) -> list[str]:

@@ -22,7 +22,7 @@ from llactr_core.schema import Schema
 from llactr_core.semantics.table import FieldTable
 from services.ctr.jobs.span import Span
 from services.ctr.settings import CtrSettings
-from services.shared.jobs.worker import JobContext
+from services.shared.jobs.context import JobContext
 from services.shared.telemetry.traces import traceparent
 
 POLL_S = 0.3

@@ -15,7 +15,7 @@ from services.ctr.jobs.state import StateFile
 from services.ctr.registry.bundles import publish
 from services.ctr.registry.records import Lineage, ModelVersion
 from services.ctr.registry.store import Registry
-from services.shared.jobs.worker import JobContext
+from services.shared.jobs.context import JobContext
 
 TABLE = "table.safetensors"
 BUNDLE = "bundle"

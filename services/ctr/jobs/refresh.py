@@ -19,8 +19,8 @@ from services.ctr.registry.records import ModelVersion
 from services.ctr.registry.store import CHAMPION, Registry, require_semantics
 from services.ctr.settings import CtrSettings
 from services.shared.datasets import resolve_dataset
+from services.shared.jobs.context import JobContext
 from services.shared.jobs.store import JobStore
-from services.shared.jobs.worker import JobContext
 
 # The share of the bar at which the new field table is there, where one is tuned and where it exists.
 TUNED = 0.6
@@ -73,6 +73,19 @@ def refresh(
         "promoted": verdict.promoted,
         "reason": verdict.reason,
     }
+
+
+def end_tuning(context: JobContext, settings: CtrSettings) -> None:
+    """End the LLM service's job of a refresh that was cancelled while it waited.
+
+    Raises:
+        UnavailableError: the LLM service does not answer.
+        LlactrError: it refuses.
+    """
+    state = StateFile(context.directory).state
+    if state.llm_job is not None and state.table_version is None:
+        with field_semantics(settings) as semantics:
+            semantics.cancel(state.llm_job)
 
 
 class _Tuning:

@@ -111,6 +111,10 @@ class Lookup:
         """Whether rows of this schema are looked up at all."""
         return bool(self._sources.get(schema.name))
 
+    def entities(self, schema: Schema) -> list[str]:
+        """The columns that name the entities of rows of this schema."""
+        return [source.entity for source in self._sources.get(schema.name, ())]
+
     def fill(self, schema: Schema, batch: Batch) -> Filled:
         """The batch with what the stores know of its entities, and the entities of each row that they do not have.
 

@@ -235,9 +235,8 @@ def require_model(session: Session, model: str, *, lock: bool = False) -> None:
     """
     # The lock orders alias moves of one model on PostgreSQL; SQLite has one writer at a time anyway.
     if session.get(ModelRow, model, with_for_update=lock or None) is None:
-        known = ", ".join(session.scalars(select(ModelRow.name).order_by(ModelRow.name).limit(10))) or "none"
         raise NotFoundError(
-            f"there is no model {model!r}; registered: {known}. POST /v1/admin/models/NAME/train makes one"
+            f"there is no model {model!r}; GET /v1/models lists yours, POST /v1/admin/models/NAME/train makes one"
         )
 
 

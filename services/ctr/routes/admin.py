@@ -72,7 +72,7 @@ def admin_router(registry: Registry, pool: ModelPool, jobs: JobStore, settings: 
         if request.force:
             guard.admit(caller_of(call), Role.ADMIN)
         pool.refresh()
-        model = request.model or pool.default_name()
+        model = request.model or pool.default_champion(caller_of(call).sees)
         guard.allow(call, model)
         asked = call_of(idempotency_key, model, "refresh", request.model_dump(mode="json", by_alias=True))
         known = jobs.known(asked)

@@ -1,6 +1,6 @@
 """The Open Inference Protocol, version 2: one input tensor per field, one output, `score`."""
 
-import asyncio
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Request, Response
@@ -12,12 +12,14 @@ from llactr_core.errors import InputError, UnavailableError
 from services.ctr.formats.decoding import JSON
 from services.ctr.formats.oip import EXTENSIONS, HEADER, OCTETS, InferBody, encode_infer, metadata_of
 from services.ctr.registry.store import Registry
+from services.ctr.serving.finder import LOOK_UPS, PATIENCE_S, Finder
 from services.ctr.serving.gate import TIMEOUT_PARAMETER
 from services.ctr.serving.pipeline import Asked, ScoringPipeline
-from services.ctr.serving.pool import Loaded, ModelPool
+from services.ctr.serving.pool import ModelPool
 from services.ctr.settings import CtrSettings
 from services.shared.access.auth import Guard, Role
 from services.shared.http.app import VERSION
+from services.shared.http.patience import Patience
 from services.shared.http.problems import documented
 from services.shared.http.route import CheckedRoute
 
@@ -159,22 +161,17 @@ OPENAPI: dict[str, Any] = {
 class _Models:
     """Finds the model that a path means, for callers whose key is for it."""
 
-    def __init__(self, pool: ModelPool, registry: Registry, guard: Guard) -> None:
-        self._pool = pool
+    def __init__(self, finder: Finder, registry: Registry) -> None:
+        self._finder = finder
         self._registry = registry
-        self._guard = guard
-
-    async def loaded(self, request: Request, reference: str) -> Loaded:
-        self._guard.allow(request, reference.replace("@", ":").partition(":")[0])
-        found = self._pool.in_memory(reference)
-        return found if found is not None else await asyncio.to_thread(self._pool.resolve, reference)
+        self._patience = Patience(PATIENCE_S, LOOK_UPS)
 
     async def ready(self, request: Request, reference: str) -> ModelReady:
-        return ModelReady(name=(await self.loaded(request, reference)).name, ready=True)
+        return ModelReady(name=(await self._finder.model(request, reference)).name, ready=True)
 
     async def metadata(self, request: Request, reference: str) -> ModelMetadata:
-        loaded = await self.loaded(request, reference)
-        versions = await asyncio.to_thread(self._registry.versions, loaded.name)
+        loaded = await self._finder.model(request, reference)
+        versions = await self._patience.wait(partial(self._registry.versions, loaded.name))
         known = [version.version for version in versions]
         return ModelMetadata.model_validate(metadata_of(loaded.name, loaded.scorer.schema, known))
 
@@ -186,7 +183,7 @@ def oip_router(
     router = APIRouter(tags=["open inference protocol"], route_class=CheckedRoute)
     reader = Depends(guard.require(Role.READER))
     _add_server(router, pool, reader)
-    _add_models(router, _Models(pool, registry, guard), reader)
+    _add_models(router, _Models(pipeline.finder, registry), reader)
     _add_infer(router, pipeline, settings.max_rows, reader)
     return router
 
@@ -212,7 +209,7 @@ def _add_server(router: APIRouter, pool: ModelPool, reader: DependsOn) -> None:
 
 
 def _add_models(router: APIRouter, models: _Models, reader: DependsOn) -> None:
-    refusals = documented(401, 403, 404, 409, 422)
+    refusals = documented(401, 403, 404, 409, 422, 503)
 
     @router.get("/v2/models/{model}", summary="Describe a model's tensors", dependencies=[reader], responses=refusals)
     async def metadata(request: Request, model: ModelPath) -> ModelMetadata:

@@ -106,6 +106,7 @@ class Ticket:
     timeout_s: float | None
     lane: Lane | None
     rows: float
+    form: str
 
     def left_s(self) -> float | None:
         """Seconds that the caller still waits, at least 0; None for as long as it takes."""
@@ -151,7 +152,7 @@ class Admission:
         self._lane = Lane("rows", settings.score_threads, self._longest_s)
         self._bulk = Lane("bulk", 1, settings.bulk_queue_ms / 1000)
         self._age = LoopAge()
-        self._rows_per_byte = FIRST_ROWS_PER_BYTE
+        self._rows_per_byte: dict[str, float] = {}  # by the form of the body
         self._requests = 0
         self._bytes = 0
 
@@ -163,15 +164,20 @@ class Admission:
         self._lane.close()
         self._bulk.close()
 
-    def enter(self, size: int, timeout_s: float | None) -> Ticket:
+    def enter(self, size: int, timeout_s: float | None, form: str = "") -> Ticket:
         """Let a request with a body of `size` bytes in; every ticket has to `leave`.
+
+        Args:
+            size: 0 where the head does not tell.
+            timeout_s: how long the caller waits.
+            form: names what the body is; bytes a row are learned for each, so there may be only a few.
 
         Raises:
             OverloadError: it would have to wait too long, or too much waits already.
         """
         now = time.monotonic()
         age_s = self._age.seconds()
-        rows = size * self._rows_per_byte
+        rows = size * self._rows_per_byte.get(form, FIRST_ROWS_PER_BYTE)
         lane = self._lane_for(rows)
         if self._requests >= self._most_requests:
             raise _refused("requests")
@@ -183,33 +189,30 @@ class Admission:
         self._requests += 1
         self._bytes += size
         metrics.SCORE_REQUESTS_WAITING.inc()
-        ticket = Ticket(self, size, None if timeout_s is None else now + timeout_s, timeout_s, None, 0.0)
+        ticket = Ticket(self, size, None if timeout_s is None else now + timeout_s, timeout_s, None, 0.0, form)
         _move(ticket, lane, rows)
         return ticket
 
     def grow(self, ticket: Ticket, size: int) -> None:
-        """Count more bytes of a body whose length its head did not tell.
+        """Count more bytes of a body whose length its head did not tell; it belongs in the lane of what it has by now.
 
         Raises:
-            OverloadError: too many bytes are held already.
+            OverloadError: too many bytes are held already, or that lane's wait is too long.
         """
+        if not size:
+            return
         if self._bytes + size > self._most_bytes and self._requests > 1:
             raise _refused("bytes")
         ticket.size += size
         self._bytes += size
+        self._place(ticket, ticket.size * self._rows_per_byte.get(ticket.form, FIRST_ROWS_PER_BYTE))
 
     def settle(self, ticket: Ticket, rows: int, cost: int) -> Lane | None:
         """What `Ticket.settle` does."""
         if ticket.size:
-            self._rows_per_byte += LEARNED * (rows / ticket.size - self._rows_per_byte)
-        rows *= cost
-        lane = self._lane_for(rows)
-        known = ticket.lane
-        _move(ticket, None, 0.0)
-        if lane is not known:
-            _check_wait(lane, 0.0, ticket.left_s())
-        _move(ticket, lane, rows)
-        return lane
+            known = self._rows_per_byte.get(ticket.form, FIRST_ROWS_PER_BYTE)
+            self._rows_per_byte[ticket.form] = known + LEARNED * (rows / ticket.size - known)
+        return self._place(ticket, rows * cost)
 
     def leave(self, ticket: Ticket) -> None:
         """The request was answered."""
@@ -217,6 +220,16 @@ class Admission:
         self._requests -= 1
         self._bytes -= ticket.size
         metrics.SCORE_REQUESTS_WAITING.dec()
+
+    def _place(self, ticket: Ticket, rows: float) -> Lane | None:
+        """Move a request to the lane of so many rows, if it need not wait there for too long."""
+        lane = self._lane_for(rows)
+        known = ticket.lane
+        _move(ticket, None, 0.0)
+        if lane is not known:
+            _check_wait(lane, 0.0, ticket.left_s())
+        _move(ticket, lane, rows)
+        return lane
 
     def _lane_for(self, rows: float) -> Lane | None:
         if rows <= self._inline_rows:

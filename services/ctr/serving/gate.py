@@ -1,5 +1,6 @@
 """The ASGI middleware that asks `Admission` about every scoring request, before its key is checked or its body read."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,6 +8,8 @@ from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llactr_core.errors import InputError, OverloadError
+from services.ctr.formats.decoding import JSON, MEDIA_TYPES
+from services.ctr.formats.oip import HEADER, OCTETS
 from services.ctr.serving.admission import Admission, Ticket
 from services.shared.http.problems import RETRY_AFTER_S, answer, problem_of
 
@@ -24,6 +27,7 @@ TIMEOUT_PARAMETER: dict[str, Any] = {
     "example": 250,
 }
 _LENGTH, _TIMEOUT, _CHUNKED = b"content-length", TIMEOUT_HEADER.lower().encode(), b"transfer-encoding"
+_TYPE, _BINARY = b"content-type", HEADER.lower().encode()
 
 
 class AdmissionGate:
@@ -42,7 +46,7 @@ class AdmissionGate:
         length = headers.get(_LENGTH, b"0")
         try:
             size = int(length) if length.isdigit() else 0
-            ticket = self._admission.enter(size, _timeout_s(headers.get(_TIMEOUT)))
+            ticket = self._admission.enter(size, _timeout_s(headers.get(_TIMEOUT)), _form(scope["path"], headers))
         except OverloadError as error:
             scope["route"] = _Known(_template(scope["path"]))  # for the metrics; the router never sees the request
             await answer(problem_of(error), {"Retry-After": str(RETRY_AFTER_S[error.status])})(scope, receive, send)
@@ -83,6 +87,14 @@ def _template(path: str) -> str:
 def _is_scoring(scope: Scope) -> bool:
     path: str = scope["path"]
     return scope["method"] == "POST" and (path in PATHS or (path.startswith("/v2/") and path.endswith("/infer")))
+
+
+def _form(path: str, headers: Mapping[bytes, bytes]) -> str:
+    """What the body is: tensors as JSON or as bytes, or one of the media types that rows come in."""
+    if path not in PATHS:
+        return f"{INFER} {OCTETS}" if _BINARY in headers else INFER
+    media = headers.get(_TYPE, b"").partition(b";")[0].strip().lower().decode("latin-1")
+    return media if media in MEDIA_TYPES else JSON
 
 
 def _timeout_s(given: bytes | None) -> float | None:

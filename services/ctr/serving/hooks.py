@@ -3,7 +3,7 @@
 The route knows these protocols only; `services.ctr.traffic` and `services.ctr.lookup` implement them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -54,6 +54,9 @@ class Filling(Protocol):
 
     def applies(self, schema: Schema) -> bool:
         """Whether rows of this schema are looked up at all; costs nothing."""
+
+    def entities(self, schema: Schema) -> Collection[str]:
+        """The columns that name the entities of rows of this schema."""
 
     def fill(self, schema: Schema, batch: Batch) -> Filled:
         """The batch with what the store knows of its entities; what the caller gave stays. Waits, so call in a thread.

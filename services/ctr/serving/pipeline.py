@@ -5,9 +5,8 @@ Small requests go all the way on the event loop, which costs least; larger ones 
 """
 
 import asyncio
-import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +18,7 @@ import pyarrow as pa
 from fastapi import Request
 from prometheus_client import Histogram
 
-from llactr_core.errors import LlactrError, RowError
+from llactr_core.errors import RowError
 from llactr_core.explainer import EVALUATIONS
 from llactr_core.scorer import RowReport
 from services.ctr import metrics
@@ -29,6 +28,7 @@ from services.ctr.formats.rows import ROW_ID, routing_key, row_ids
 from services.ctr.registry.store import CHAMPION
 from services.ctr.serving.admission import Lane, Ticket
 from services.ctr.serving.explaining import Explained, Explainers
+from services.ctr.serving.finder import Finder, within
 from services.ctr.serving.gate import ticket_of
 from services.ctr.serving.hooks import Filling, Routing, Scored, Watching
 from services.ctr.serving.pool import Loaded, ModelPool
@@ -37,8 +37,7 @@ from services.shared.access.auth import Guard
 
 T = TypeVar("T")
 INLINE_BYTES = 256 * 1024  # larger bodies are parsed in a thread, so that the event loop stays free
-WAITING_THREADS = 16
-_log = logging.getLogger(__name__)
+FILLING_THREADS = 16  # they wait for stores; what computes has its lanes
 _DECODING = metrics.SCORE_STAGE_SECONDS.labels("decode")
 _FILLING = metrics.SCORE_STAGE_SECONDS.labels("fill")
 _SCORING = metrics.SCORE_STAGE_SECONDS.labels("score")
@@ -84,6 +83,7 @@ class _Chosen:
 class _Filled:
     batch: Batch
     absent: Sequence[Sequence[str]] | None = None
+    entities: Collection[str] = ()
 
     def absent_of(self, row: int) -> Sequence[str]:
         return () if self.absent is None else self.absent[row]
@@ -102,21 +102,20 @@ class ScoringPipeline:
         filling: Filling | None = None,
         watching: Sequence[Watching] = (),
     ) -> None:
-        self._pool = pool
-        self._guard = guard
+        self.finder = Finder(pool, guard)
         self._routing = routing
         self._filling = filling
         self._watching = tuple(watching)
         self._explainers = Explainers()
-        # Threads that wait for others, for a store or for a model to load; what computes has its lanes.
-        self._waiting = ThreadPoolExecutor(WAITING_THREADS, thread_name_prefix="score-waiting")
+        self._filling_threads = ThreadPoolExecutor(FILLING_THREADS, thread_name_prefix="score-filling")
 
     def start(self) -> None:
         """Nothing begins before the first request."""
 
     def close(self) -> None:
         """Wait for no store and no model any more."""
-        self._waiting.shutdown(wait=False, cancel_futures=True)
+        self._filling_threads.shutdown(wait=False, cancel_futures=True)
+        self.finder.close()
 
     async def score(self, request: Request, asked: Asked) -> Answered:
         """Score a request that the gate has let in and whose key has been checked.
@@ -150,38 +149,25 @@ class ScoringPipeline:
         ticket = ticket_of(request)
         chosen, filled, lane = await self._prepare(request, ticket, asked, cost=EVALUATIONS)
         work = partial(self._explainers.explain, chosen.loaded, chosen.arm, filled.batch)
-        return await (self._wait_for(work) if lane is None else lane.run(work, ticket, request))
+        return await (asyncio.to_thread(work) if lane is None else lane.run(work, ticket, request))
 
     async def _prepare(
         self, request: Request, ticket: Ticket, asked: Asked, cost: int = 1
     ) -> tuple[_Chosen, _Filled, Lane | None]:
         """Model, rows and lane of a request, each of whose rows costs as much as scoring `cost` rows."""
-        target = await self._target(request, asked.model)
+        target = await self.finder.model(request, asked.model, ticket)
         batch = await self._decode(request, ticket, asked)
         lane = ticket.settle(batch.rows, cost)
-        chosen = await self._choose(request, target, batch, asked)
-        return chosen, await self._fill(chosen.loaded, batch), lane
-
-    async def _target(self, request: Request, reference: str | None) -> Loaded:
-        """The model that the request names, or the champion that it means."""
-        if reference is not None:
-            self._guard.allow(request, _name_of(reference))
-        loaded = await self._resolved(reference)
-        if reference is None:
-            self._guard.allow(request, loaded.name)
-        return loaded
-
-    async def _resolved(self, reference: str | None) -> Loaded:
-        found = self._pool.in_memory(reference)
-        return found if found is not None else await self._wait_for(partial(self._pool.resolve, reference))
+        chosen = await self._choose(request, ticket, target, batch, asked)
+        return chosen, await self._fill(chosen.loaded, batch, ticket), lane
 
     async def _decode(self, request: Request, ticket: Ticket, asked: Asked) -> Batch:
         work = partial(_timed, _DECODING, asked.decode)
         if asked.size <= INLINE_BYTES:
             return work()
-        return await (self._wait_for(work) if ticket.lane is None else ticket.lane.run(work, ticket, request))
+        return await (asyncio.to_thread(work) if ticket.lane is None else ticket.lane.run(work, ticket, request))
 
-    async def _choose(self, request: Request, target: Loaded, batch: Batch, asked: Asked) -> _Chosen:
+    async def _choose(self, request: Request, ticket: Ticket, target: Loaded, batch: Batch, asked: Asked) -> _Chosen:
         """The arm of an experiment, where the request leaves it open; for one that cannot be loaded the champion."""
         if self._routing is None or (asked.model is not None and _is_pinned(asked.model)):
             return _Chosen(target)
@@ -189,26 +175,16 @@ class ScoringPipeline:
         alias = self._routing.arm(target.name, key or request.state.request_id)
         if alias is None or alias == CHAMPION:
             return _Chosen(target, alias)
-        try:
-            return _Chosen(await self._resolved(f"{target.name}@{alias}"), alias)
-        except LlactrError as error:
-            metrics.ARM_FALLBACKS.labels(target.name, alias).inc()
-            _log.debug("the arm %r of %r cannot be used, the champion answers: %s", alias, target.name, error)
-            return _Chosen(target)
+        arm = await self.finder.arm(target, alias, ticket)
+        return _Chosen(target) if arm is None else _Chosen(arm, alias)
 
-    async def _fill(self, loaded: Loaded, batch: Batch) -> _Filled:
+    async def _fill(self, loaded: Loaded, batch: Batch, ticket: Ticket) -> _Filled:
         schema = loaded.scorer.schema
         if self._filling is None or not batch.rows or not self._filling.applies(schema):
             return _Filled(batch)
-        filled = await self._wait_for(partial(_timed, _FILLING, partial(self._filling.fill, schema, batch)))
-        return _Filled(filled.batch, filled.absent)
-
-    async def _wait_for(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._waiting, work)
-
-
-def _name_of(reference: str) -> str:
-    return reference.replace("@", ":").partition(":")[0]
+        fill = partial(_timed, _FILLING, partial(self._filling.fill, schema, batch))
+        filled = await within(ticket, self._filling_threads, fill)
+        return _Filled(filled.batch, filled.absent, self._filling.entities(schema))
 
 
 def _is_pinned(reference: str) -> bool:
@@ -236,8 +212,9 @@ def _scored(request_id: str, chosen: _Chosen, filled: _Filled, asked: Asked) -> 
             scores = _timed(_SCORING, partial(scorer.score, batch.features, raw=asked.raw))
     except pa.ArrowException as error:
         raise RowError(f"a column of the request cannot be read: {error}; send text or numbers") from error
+    ours = {own, *filled.entities}  # columns that the service reads, though the schema has none of them
     details = [
-        RowDetail(r.missing, r.unseen, tuple(name for name in r.extra if name != own), filled.absent_of(number))
+        RowDetail(r.missing, r.unseen, tuple(name for name in r.extra if name not in ours), filled.absent_of(number))
         for number, r in enumerate(reports)
     ]
     scored = Scored(request_id, chosen.loaded, chosen.arm, batch, scores, ids, asked.size)

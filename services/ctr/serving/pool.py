@@ -9,37 +9,22 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from llactr_core.errors import (
-    BundleError,
-    InputError,
-    LlactrError,
-    NoModelError,
-    NotFoundError,
-    UnavailableError,
-)
+from llactr_core.errors import BundleError, LlactrError, UnavailableError
 from llactr_core.scorer import Scorer
 from services.ctr import metrics
 from services.ctr.registry.store import CHAMPION, PREVIOUS, Registry
+from services.ctr.serving.names import Names, everything
 from services.ctr.serving.shelf import Key, Loaded, Shelf
 
 __all__ = ["Loaded", "ModelPool"]
 
 RETRY_S = 30.0
 FIRST_LOOK_S = 30.0
-DEFAULT = "default"
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class _Snapshot:
-    """What the aliases said at the last look, and the version of each model that serves as its champion."""
-
-    aliases: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    champions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -72,7 +57,7 @@ class ModelPool:
         self._stop = threading.Event()
         self._looked = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="model-pool", daemon=True)
-        self._snapshot = _Snapshot()
+        self._names = Names()
         self._shelf = Shelf(budget)
         self._failed: dict[Key, _Failure] = {}
         self._load_lock = threading.Lock()
@@ -80,20 +65,27 @@ class ModelPool:
 
     def champions(self) -> Mapping[str, str]:
         """The version that serves as champion, by model name; verified, and loaded again where it made room."""
-        return self._snapshot.champions
+        return self._names.champions
 
     def loaded(self) -> list[Loaded]:
         """What is in memory, the last used last."""
         return self._shelf.content()
 
-    def in_memory(self, reference: str | None) -> Loaded | None:
+    def default_name(self, sees: Callable[[str], bool] = everything) -> str:
+        """The model that a caller means who names none; see `Names.default`."""
+        return self._names.default(self._default, sees)
+
+    def default_champion(self, sees: Callable[[str], bool] = everything) -> str:
+        """The same, where it has a champion; see `Names.default_champion`."""
+        return self._names.default_champion(self._default, sees)
+
+    def in_memory(self, reference: str) -> Loaded | None:
         """What `resolve` would return, if that takes neither SQL nor a load; None else. Never waits.
 
         Raises:
-            NoModelError: nothing can be scored yet.
-            InputError: the reference is not understood, or is missing and several models could be meant.
+            InputError: the reference is not understood.
         """
-        key = self._known_key(reference)
+        key = self._names.known(reference)
         return None if key is None else self._shelf.get(key)
 
     def champion(self, name: str | None = None) -> Loaded:
@@ -104,35 +96,41 @@ class ModelPool:
             NotFoundError: no such model.
             InputError: no name was given and several models could be meant.
         """
-        return self.resolve(name)
+        return self.resolve(self.default_champion() if name is None else name)
 
-    def default_name(self) -> str:
-        """The model that is meant where none is named.
+    def resolve(self, reference: str) -> Loaded:
+        """The bundle that `name`, `name:version` or `name@alias` stands for: `find` and `take`."""
+        return self.take(self.find(reference))
+
+    def known(self, reference: str) -> Key | None:
+        """What `find` would return, if that asks no database; None else. Never waits.
 
         Raises:
-            InputError: several could be meant.
+            InputError: the reference is not understood.
         """
-        snapshot = self._snapshot
-        name = _default_name(self._default, snapshot)
-        if name is None:
-            raise InputError(
-                f"several models can score ({', '.join(sorted(snapshot.champions))}); say which with ?model=NAME"
-            )
-        return name
+        key = self._names.known(reference)
+        return key if key is not None and (self._names.has(key) or self._shelf.get(key) is not None) else None
 
-    def resolve(self, reference: str | None) -> Loaded:
-        """The bundle that `name`, `name:version` or `name@alias` stands for; None is the default model's champion.
-
-        What is not in memory is loaded and verified, which takes a while; of several callers one does it.
+    def find(self, reference: str) -> Key:
+        """Name and version that a reference stands for; asks the database for what the last look did not see.
 
         Raises:
             NotFoundError: no such model, version or alias.
             NoModelError: the model has no champion.
+            InputError: the reference is not understood.
+            UnavailableError: the database does not answer.
+        """
+        return self.known(reference) or self._names.registered(reference, self._registry)
+
+    def take(self, key: Key) -> Loaded:
+        """A registered version, from memory or loaded and verified; that takes a while, and of several callers one
+        does it.
+
+        Raises:
             BundleError: the bundle is refused by its verification.
             ConflictError: it takes more memory than there is for it.
             UnavailableError: it cannot be read at the moment.
         """
-        key = self._known_key(reference) or self._registered_key(reference)
         return self._shelf.get(key) or self._bring(key, patient=True)
 
     def load(self, name: str, version: str) -> Loaded:
@@ -144,18 +142,19 @@ class ModelPool:
             ConflictError: it takes more memory than there is for it.
             UnavailableError: it cannot be read at the moment.
         """
-        return self._shelf.get((name, version)) or self._bring((name, version), patient=False)
+        key = (name, version)
+        return self._shelf.get(key) or self._bring(self.find(f"{name}:{version}"), patient=False)
 
     def refresh(self) -> None:
         """Look at the aliases once and swap what moved. A champion that cannot be loaded leaves the old one serving."""
         with self._refresh_lock:
             aliases = self._registry.aliases()
-            kept = {name: v for name, v in self._snapshot.champions.items() if name in aliases}
-            self._publish(_Snapshot(aliases, kept))
+            kept = {name: v for name, v in self._names.champions.items() if name in aliases}
+            self._publish(Names(aliases, kept))
             for name, names in aliases.items():
-                version = self._next(name, names, self._snapshot.champions.get(name))
-                if version is not None and version != self._snapshot.champions.get(name):
-                    self._publish(_Snapshot(aliases, {**self._snapshot.champions, name: version}))
+                version = self._next(name, names, self._names.champions.get(name))
+                if version is not None and version != self._names.champions.get(name):
+                    self._publish(Names(aliases, {**self._names.champions, name: version}))
                     _log.info("model %r now serves version %s", name, version)
 
     def start(self) -> None:
@@ -184,10 +183,14 @@ class ModelPool:
             self._looked.set()
             self._stop.wait(self._poll_s)
 
-    def _publish(self, snapshot: _Snapshot) -> None:
-        self._snapshot = snapshot
-        name = _default_name(self._default, snapshot)
-        self._shelf.pin(None if name is None or name not in snapshot.champions else (name, snapshot.champions[name]))
+    def _publish(self, names: Names) -> None:
+        self._names = names
+        try:
+            name = self.default_champion()
+        except LlactrError:  # none is meant, or it has no champion
+            self._shelf.pin(None)
+        else:
+            self._shelf.pin((name, names.champions[name]))
 
     def _next(self, name: str, names: Mapping[str, str], current: str | None) -> str | None:
         """The version that should serve from here on: the wanted one if it loads, else the one that does.
@@ -219,30 +222,35 @@ class ModelPool:
 
     def _bring(self, key: Key, *, patient: bool) -> Loaded:
         """Load a version; one at a time, so that memory holds one more than the budget says at most."""
+        if patient:
+            self._check_failure(key)  # before the lock, which a slow load of another version may hold
         with self._load_lock:
             known = self._shelf.get(key)
             if known is not None:
                 return known
-            failure = self._failure(key)
-            if failure is not None and patient:
-                raise failure.error
-            self._require_registered(*key)
+            if patient:
+                self._check_failure(key)
             try:
                 loaded = self._verified(*key)
                 self._shelf.put(loaded)
             except LlactrError as error:
                 metrics.MODEL_LOADS.labels("refused").inc()
-                self._failed[key] = _Failure(error, time.monotonic() + RETRY_S)
+                self._note_failure(key, error)
                 raise
             metrics.MODEL_LOADS.labels("loaded").inc()
             self._failed.pop(key, None)
             return loaded
 
-    def _require_registered(self, name: str, version: str) -> None:
-        if version in self._snapshot.aliases.get(name, {}).values():  # known without SQL
-            return
-        if self._registry.get(name, version).version != version:
-            raise NotFoundError(f"{version!r} is an alias of model {name!r}; write {name}@{version}")
+    def _check_failure(self, key: Key) -> None:
+        failure = self._failure(key)
+        if failure is not None:
+            raise failure.error
+
+    def _note_failure(self, key: Key, error: LlactrError) -> None:
+        now = time.monotonic()
+        for old in [one for one, failure in self._failed.items() if failure.retry_at <= now]:
+            del self._failed[old]
+        self._failed[key] = _Failure(error, now + RETRY_S)
 
     def _verified(self, name: str, version: str) -> Loaded:
         try:
@@ -260,64 +268,5 @@ class ModelPool:
         return Loaded(name, version, scorer)
 
     def _failure(self, key: Key) -> _Failure | None:
-        now = time.monotonic()
-        for old in [one for one, failure in self._failed.items() if failure.retry_at <= now]:
-            self._failed.pop(old, None)
-        return self._failed.get(key)
-
-    def _known_key(self, reference: str | None) -> Key | None:
-        """Name and version as the last look at the aliases has them; None where only the registry can tell."""
-        snapshot = self._snapshot
-        if reference is None:
-            name = self.default_name()
-            if name not in snapshot.champions:
-                raise NoModelError(_no_champion(name))
-            return name, snapshot.champions[name]
-        name, separator, wanted = _split(reference)
-        if separator == ":":
-            return name, wanted
-        if not separator or wanted == CHAMPION:
-            version = snapshot.champions.get(name)
-        else:
-            version = snapshot.aliases.get(name, {}).get(wanted)
-        return None if version is None else (name, version)
-
-    def _registered_key(self, reference: str | None) -> Key:
-        """The same from the registry, for what the last look did not see."""
-        name, separator, wanted = _split(reference or DEFAULT)
-        if not separator or wanted == CHAMPION:
-            if name not in self._snapshot.aliases:
-                self._registry.versions(name)  # raises NotFoundError, naming what is registered
-            raise NoModelError(_no_champion(name))
-        aliases = self._registry.aliases().get(name, {})
-        if wanted not in aliases:
-            self._registry.versions(name)
-            raise NotFoundError(f"model {name!r} has no alias {wanted!r}; it has: {', '.join(sorted(aliases))}")
-        return name, aliases[wanted]
-
-
-def _default_name(given: str | None, snapshot: _Snapshot) -> str | None:
-    """The model that scores when a request names none; None where several could be meant."""
-    if given is not None:
-        return given
-    names = list(snapshot.champions)
-    if len(names) == 1:
-        return names[0]
-    return None if names and DEFAULT not in names else DEFAULT
-
-
-def _split(reference: str) -> tuple[str, str, str]:
-    for separator in (":", "@"):
-        name, found, wanted = reference.partition(separator)
-        if found:
-            if not name or not wanted:
-                raise InputError(f"model {reference!r} is not understood; give NAME, NAME:VERSION or NAME@ALIAS")
-            return name, found, wanted
-    return reference, "", ""
-
-
-def _no_champion(name: str) -> str:
-    return (
-        f"model {name!r} has no champion to score with; train one (`make run`, or POST /v1/admin/models/{name}/train) "
-        f"or promote a version (PUT /v1/admin/models/{name}/aliases/champion)"
-    )
+        failure = self._failed.get(key)
+        return failure if failure is not None and failure.retry_at > time.monotonic() else None

@@ -15,9 +15,9 @@ from services.llm.engines.engine import Engine, Voice
 from services.llm.tables.maker import check_maker
 from services.llm.tables.store import Origin, TableStore
 from services.llm.tables.table_info import TableInfo
+from services.shared.jobs.context import Handler, JobContext
 from services.shared.jobs.job import Job
 from services.shared.jobs.store import JobStore
-from services.shared.jobs.worker import Handler, JobContext
 from services.shared.telemetry.traces import traceparent
 
 KIND = "extend"

@@ -26,8 +26,8 @@ from services.llm.settings import LlmSettings
 from services.llm.tables.store import CURRENT, Origin, TableStore
 from services.llm.tables.table_info import TableInfo
 from services.shared.datasets import resolve_dataset
+from services.shared.jobs.context import Handler, JobContext
 from services.shared.jobs.store import JobStore
-from services.shared.jobs.worker import Handler, JobContext
 
 logger = logging.getLogger(__name__)
 

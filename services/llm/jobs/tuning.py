@@ -17,7 +17,7 @@ from services.llm.engines.accelerator import accelerators, free_memory
 from services.llm.engines.engine import Engine
 from services.llm.engines.turn import turn
 from services.llm.jobs.request import RefreshPayload
-from services.shared.jobs.worker import JobContext
+from services.shared.jobs.context import JobContext
 from services.shared.storage.artifacts import folder_digest
 from services.shared.telemetry.metrics import TUNING_ACCURACY, TUNING_SECONDS, TUNING_TOKENS
 

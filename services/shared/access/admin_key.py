@@ -21,6 +21,11 @@ class AdminKey:
         self._stamp: tuple[int, ...] | None = None
         self._complaint = ""
 
+    @property
+    def last(self) -> str | None:
+        """The key as it was read last; costs no look at the file."""
+        return self._key
+
     def read(self) -> str | None:
         """The key; None where there is no file, or it is empty or cannot be read."""
         try:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fastapi.concurrency import run_in_threadpool
+from anyio import CapacityLimiter, to_thread
 from sqlalchemy import Double, Integer, String, Text, delete, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Mapped, mapped_column
@@ -22,6 +22,7 @@ REFUSALS_A_MINUTE = 60
 MAX_PATH = 500
 MAX_ID = 100
 NO_ANSWER = 0
+WRITERS = 8
 
 logger = logging.getLogger(__name__)
 
@@ -102,6 +103,7 @@ class AuditTrail:
         self._log = log
         self._clock = clock
         self._refusals = RefusalLimit()
+        self._threads = CapacityLimiter(WRITERS)  # its own: those of the routes may all wait for the database
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -142,7 +144,7 @@ class AuditTrail:
             request_id=_storable(str(state.get("request_id", "")), MAX_ID),
         )
         try:
-            await run_in_threadpool(self._log.write, entry)
+            await to_thread.run_sync(self._log.write, entry, limiter=self._threads)
         except (LlactrError, SQLAlchemyError) as error:
             logger.error("an audit entry could not be stored: %s", type(error).__name__, extra={"facts": vars(entry)})
 

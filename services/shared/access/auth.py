@@ -10,7 +10,7 @@ from llactr_core.errors import AuthenticationError, OptionError, PermissionDenie
 from services.shared.access.admin_key import ensure_admin_key
 from services.shared.access.caller import ADMIN_FILE, ANYONE, Caller, Role
 from services.shared.access.keys import KeyStore
-from services.shared.access.rates import Limits, Rates, network_of
+from services.shared.access.rates import Guesses, Limits, Rates, network_of
 from services.shared.http.patience import Patience
 from services.shared.http.route import Gate
 from services.shared.settings import ServiceSettings
@@ -38,6 +38,7 @@ class Guard:
         limits = Limits(settings.default_rate_per_s, settings.anonymous_rate_per_s)
         redis_url = settings.redis_url.get_secret_value() if settings.redis_url else None
         self._rates = Rates(limits, settings.workers, Cache(redis_url))
+        self._guesses = Guesses(settings.unknown_key_rate_per_s)
 
     def require(self, role: Role, scope: str | None = None) -> "RoleGate":
         """A FastAPI dependency that lets only keys of this role or a higher one pass.
@@ -72,8 +73,7 @@ class Guard:
             return
         if caller is ANYONE:
             if limits.anonymous is not None:
-                address = network_of(request.client.host if request.client else None)
-                await self._rates.check(f"{self._settings.service}:address:{address}", limits.anonymous)
+                await self._rates.check(f"{self._settings.service}:address:{_address_of(request)}", limits.anonymous)
             return
         rate = caller.rate_per_s or limits.default
         if rate is not None:
@@ -87,6 +87,7 @@ class Guard:
         """Whose key the call carries; None when it is unknown or revoked. Takes about a second at most.
 
         Raises:
+            RateError: too many unknown keys came from the call's address, and the key was not seen lately.
             UnavailableError: the storage does not answer, and the key was not known lately.
         """
         bearer = await BEARER(request)
@@ -96,10 +97,16 @@ class Guard:
         known = self.keys.remembered(bearer.credentials)
         if known is not None:
             return known
+        address = _address_of(request)
+        if not self.keys.is_familiar(bearer.credentials):
+            self._guesses.check(address)
         try:
-            return await self._patience.wait(partial(self.identify, bearer.credentials))
+            caller = await self._patience.wait(partial(self.identify, bearer.credentials))
         except UnavailableError:
             return self.keys.trusted(bearer.credentials)
+        if caller is None:
+            self._guesses.note(address)
+        return caller
 
     def identify(self, key: str | None) -> Caller | None:
         """Who has this key; None when it is unknown or revoked. May ask the storage."""
@@ -178,6 +185,10 @@ class RoleGate(Gate):
     async def __call__(self, request: Request, _bearer: Bearer) -> None:
         """What FastAPI calls, and reads to document the key."""
         await self.check(request)
+
+
+def _address_of(request: Request) -> str:
+    return network_of(request.client.host if request.client else None)
 
 
 def caller_of(request: Request) -> Caller:

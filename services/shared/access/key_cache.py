@@ -47,6 +47,11 @@ class KeyCache:
         found = self._known.get(digest)
         return found.caller if found is not None and self._clock() < found.good_until else None
 
+    def is_familiar(self, digest: str) -> bool:
+        """Whether somebody had this key in the last 10 minutes."""
+        found = self._known.get(digest)
+        return found is not None and self._clock() < found.seen + LONGEST_S
+
     def caller(self, digest: str, look_up: Callable[[str], Caller | None]) -> Caller | None:
         """The caller with this key, from memory or else from `look_up`; None when there is no such key.
 

@@ -10,9 +10,10 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import IPv6Address, ip_address
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 
 from llactr_core.errors import RateError
 from services.shared.lru import Lru
@@ -21,6 +22,7 @@ from services.shared.telemetry import metrics
 
 BUCKETS = 10_000
 IPV6_NETWORK_BITS = 64
+ASKING = 16
 
 # KEYS[1]: the bucket; ARGV: rate, burst. Returns the seconds to wait as text, "0" where the call is let in.
 SCRIPT = """
@@ -52,13 +54,18 @@ class LocalBuckets:
 
         To be called from one thread.
         """
-        now = self._clock()
-        full = max(self._full_at.get(who) or 0.0, now) + 1 / rate
-        wait = full - burst_of(rate) / rate - now
-        if wait > 1e-6:
-            return wait
-        self._full_at.put(who, full)
-        return 0.0
+        wait = self.wait(who, rate)
+        if wait == 0.0:
+            self._full_at.put(who, self._full_with_one_more(who, rate))
+        return wait
+
+    def wait(self, who: str, rate: float) -> float:
+        """What `take` would return, with nothing taken."""
+        wait = self._full_with_one_more(who, rate) - burst_of(rate) / rate - self._clock()
+        return wait if wait > 1e-6 else 0.0
+
+    def _full_with_one_more(self, who: str, rate: float) -> float:
+        return max(self._full_at.get(who) or 0.0, self._clock()) + 1 / rate
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,7 @@ class Rates:
         self._workers = workers
         self._cache = cache
         self._local = LocalBuckets(clock)
+        self._threads = CapacityLimiter(ASKING)  # its own: those of the routes may all wait for the database
 
     async def check(self, who: str, rate: float) -> None:
         """Let a call in.
@@ -97,11 +105,7 @@ class Rates:
         if wait is None:
             wait = self._local.take(who, rate / self._workers)
         if wait > 0:
-            metrics.KEYS_REFUSED.labels("rate").inc()
-            seconds = math.ceil(wait)
-            raise RateError(
-                f"more than {rate:g} calls a second; send the call again in {seconds} s", retry_after_s=seconds
-            )
+            raise _too_many(f"more than {rate:g} calls a second", wait)
 
     def close(self) -> None:
         """Close the connections to Redis."""
@@ -109,8 +113,37 @@ class Rates:
 
     async def _shared(self, who: str, rate: float) -> float | None:
         arguments = [repr(rate), repr(burst_of(rate))]
-        answer = await to_thread.run_sync(self._cache.run, SCRIPT, [f"rate:{who}"], arguments)
+        ask = partial(self._cache.run, SCRIPT, [f"rate:{who}"], arguments)
+        answer = await to_thread.run_sync(ask, limiter=self._threads)
         return None if answer is None else float(answer)
+
+
+class Guesses:
+    """Calls with keys that are not known: how many come from an address, in this process."""
+
+    def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rate = rate
+        self._buckets = LocalBuckets(clock)
+
+    def check(self, address: str) -> None:
+        """Let the key of a call be looked up.
+
+        Raises:
+            RateError: too many keys that came from the address were not known.
+        """
+        wait = self._buckets.wait(address, self._rate)
+        if wait > 0:
+            raise _too_many(f"more than {self._rate:g} calls a second with keys that are not known", wait)
+
+    def note(self, address: str) -> None:
+        """A key was not known."""
+        self._buckets.take(address, self._rate)
+
+
+def _too_many(what: str, wait: float) -> RateError:
+    metrics.KEYS_REFUSED.labels("rate").inc()
+    seconds = math.ceil(wait)
+    return RateError(f"{what}; send the call again in {seconds} s", retry_after_s=seconds)
 
 
 def network_of(address: str | None) -> str:

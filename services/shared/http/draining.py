@@ -1,13 +1,14 @@
 """The end of an API process without a failed request: callers are told to go before their connections are closed.
 
 A connection that is closed at the moment when its caller sends the next request loses that request. So a process that
-has to end first answers each further request with `Connection: close`, until nobody sends any; only then it closes.
+has to end first answers each further request with `Connection: close`, until nobody sends any and none is at work; only
+then it closes. A stream that goes on by itself asks `scope["state"]["is_ending"]`, and ends when that is true.
 """
 
 import asyncio
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -32,21 +33,27 @@ class Drain:
         self._is_on = False
         self._is_whole = False
         self._active_at = 0.0
+        self._at_work = 0
 
     def begin(self, *, whole: bool) -> None:
         """Send callers away from here on; `whole` where no other process serves on."""
         self._is_on, self._is_whole = True, whole
 
+    def is_on(self) -> bool:
+        """Whether callers are sent away."""
+        return self._is_on
+
     def quiet_s(self) -> float:
-        """Seconds since a request began or ended."""
-        return time.monotonic() - self._active_at
+        """Seconds since a request was at work; 0 while one is."""
+        return 0.0 if self._at_work else time.monotonic() - self._active_at
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        self._active_at = time.monotonic()
+        scope.setdefault("state", {})["is_ending"] = self.is_on
+        self._at_work += 1
         try:
             if self._is_whole and scope["path"] == "/readyz":
                 problem = describe(503, "unavailable", "the service ends; ask another one")
@@ -57,6 +64,7 @@ class Drain:
             if not self._is_on:
                 raise  # else the server has cancelled what took too long, and would only log that it did
         finally:
+            self._at_work -= 1
             self._active_at = time.monotonic()
 
     def _ending(self, send: Send) -> Send:
@@ -75,6 +83,7 @@ class DrainingServer(uvicorn.Server):
     Args:
         drain: the app that it serves.
         drain_s: the most seconds that draining takes; requests at work then have `GRACE_S` more.
+        proxies: the addresses and networks of proxies whose X-Forwarded-For is believed.
         is_whole: asked when draining begins, whether the whole service ends. If so, connections are accepted until
             the end, since nobody else would; if not, the other processes accept them.
         started_up, draining: called when these states begin.
@@ -86,6 +95,7 @@ class DrainingServer(uvicorn.Server):
         *,
         backlog: int,
         drain_s: float,
+        proxies: Sequence[str] = (),
         is_whole: Callable[[], bool] = lambda: True,
         started_up: Callable[[], None] = lambda: None,
         draining: Callable[[], None] = lambda: None,
@@ -98,6 +108,8 @@ class DrainingServer(uvicorn.Server):
             timeout_keep_alive=KEEP_ALIVE_S,
             backlog=backlog,
             server_header=False,
+            proxy_headers=bool(proxies),
+            forwarded_allow_ips=list(proxies),
             lifespan="on",
         )
         super().__init__(config)

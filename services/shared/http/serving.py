@@ -13,22 +13,23 @@ from types import FrameType
 from typing import NoReturn
 
 from fastapi import FastAPI
-from prometheus_client import start_http_server
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from llactr_core.errors import LlactrError, OptionError
 from services.shared.http.draining import Drain, DrainingServer
 from services.shared.http.workers import DRAINING, READY, Place, Workers
+from services.shared.jobs.context import CleanUp, Handler
 from services.shared.jobs.store import JobStore
-from services.shared.jobs.worker import Handler, run_worker
+from services.shared.jobs.worker import run_worker
 from services.shared.settings import ServiceSettings
 from services.shared.telemetry.logs import configure_logging
-from services.shared.telemetry.metrics import REGISTRY
 from services.shared.telemetry.traces import close_tracing, configure_tracing
+from services.shared.telemetry.worker_server import Pulse, show
 
 BACKLOG = 2048
 NOT_STARTED = 3
+USER_INFO = re.compile(r"//[^/\s\"]*@")
 
 logger = logging.getLogger(__name__)
 
@@ -56,11 +57,12 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def serve(build: Callable[[], FastAPI], settings: ServiceSettings) -> None:
-    """Serve the app until SIGINT or SIGTERM, and end the process: callers are sent away, then what is at work has 3 s.
+    """Serve the app until SIGINT, SIGTERM or SIGHUP, and end the process once callers are sent away (see `Drain`).
 
     With several workers this process is their parent, and each of them comes here again.
     """
     configure_logging(settings.log_level, f"{settings.service}-api")
+    _note(settings)
     place = Place.given()
     if place is None and settings.workers > 1:
         listener = bind(settings.host, settings.port)
@@ -73,6 +75,7 @@ def serve(build: Callable[[], FastAPI], settings: ServiceSettings) -> None:
     # uvicorn raises the signal again once it has shut down; then the process is done.
     signal.signal(signal.SIGTERM, _leave)
     signal.signal(signal.SIGINT, _leave)
+    _on_hangup(server.handle_exit)
     try:
         server.run(sockets=[listener])
     except SystemExit:
@@ -84,25 +87,34 @@ def serve(build: Callable[[], FastAPI], settings: ServiceSettings) -> None:
 
 
 def _server(app: FastAPI, settings: ServiceSettings, place: Place | None) -> DrainingServer:
+    proxies = [str(network) for network in settings.trusted_proxies]
     if place is None:
-        return DrainingServer(Drain(app), backlog=BACKLOG, drain_s=settings.drain_s)
+        return DrainingServer(Drain(app), backlog=BACKLOG, drain_s=settings.drain_s, proxies=proxies)
     return DrainingServer(
         Drain(app),
         backlog=1,  # so many are accepted at once; the first worker to wake up would take all that wait
         drain_s=settings.drain_s,
+        proxies=proxies,
         is_whole=place.ends_all,
         started_up=partial(place.say, READY),
         draining=partial(place.say, DRAINING),
     )
 
 
-def work(store: JobStore, handlers: Mapping[str, Handler], settings: ServiceSettings) -> None:
-    """Do jobs until SIGINT or SIGTERM; a job at work is given back, and the process ends at once.
+def work(
+    store: JobStore,
+    handlers: Mapping[str, Handler],
+    settings: ServiceSettings,
+    clean_ups: Mapping[str, CleanUp] | None = None,
+) -> None:
+    """Do jobs until SIGINT, SIGTERM or SIGHUP; a job at work is given back, and the process ends at once.
 
     Raises:
         OptionError: the port of the metrics is taken.
     """
-    _show_metrics(settings)
+    _note(settings)
+    pulse = Pulse()
+    _show_metrics(settings, pulse)
     configure_tracing(f"{settings.service}-worker", settings.otlp_endpoint)
     stop = threading.Event()
 
@@ -111,8 +123,14 @@ def work(store: JobStore, handlers: Mapping[str, Handler], settings: ServiceSett
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
-    run_worker(store, handlers, settings, stop)
+    _on_hangup(on_signal)
+    run_worker(store, handlers, settings, stop, clean_ups or {}, pulse)
     _end(0)
+
+
+def _on_hangup(handler: Callable[[int, FrameType | None], None]) -> None:
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as it is under nohup
+        signal.signal(signal.SIGHUP, handler)
 
 
 def _end(status: int) -> NoReturn:
@@ -124,12 +142,17 @@ def _end(status: int) -> NoReturn:
     os._exit(status)
 
 
-def _show_metrics(settings: ServiceSettings) -> None:
+def _note(settings: ServiceSettings) -> None:
+    """Tell the log what the process was told, without secrets."""
+    logger.debug("settings: %s", USER_INFO.sub("//***@", settings.model_dump_json()))
+
+
+def _show_metrics(settings: ServiceSettings, pulse: Pulse) -> None:
     host, port = settings.worker_metrics_host, settings.worker_metrics_port
     if port == 0:
         return
     try:
-        start_http_server(port, host, REGISTRY)
+        show(host, port, pulse)
     except OSError as error:
         reason = error.strerror or str(error)
         raise OptionError(f"the worker cannot show its metrics on {host}:{port}: {reason}; give another port") from None

@@ -13,9 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from tempfile import TemporaryDirectory
 from types import FrameType
 
@@ -87,7 +85,15 @@ class _Worker:
     channel: socket.socket
     started: float = field(default_factory=time.monotonic)
     is_ready: bool = False
-    is_leaving: bool = False
+    left: float | None = None
+
+    @property
+    def is_leaving(self) -> bool:
+        return self.left is not None
+
+    def leave(self) -> None:
+        """From here on another one serves in its place."""
+        self.left = self.left or time.monotonic()
 
     def hear(self) -> None:
         try:
@@ -95,7 +101,8 @@ class _Worker:
         except OSError:  # nothing was said
             return
         self.is_ready = self.is_ready or READY in words
-        self.is_leaving = self.is_leaving or DRAINING in words
+        if DRAINING in words:
+            self.leave()
 
 
 class Workers:
@@ -119,7 +126,9 @@ class Workers:
         self._start_at = 0.0
         self._was_ready = False
         self._is_ending = False
-        self._is_renewing = False
+        self._renewal_asked = False
+        self._outdated: list[_Worker] = []
+        self._successor: _Worker | None = None
 
     def run(self) -> int:
         """Serve; the exit status: 0, or that of a worker where none could ever start."""
@@ -129,10 +138,8 @@ class Workers:
         with TemporaryDirectory(prefix="llactr-metrics-", ignore_cleanup_errors=True) as self._metrics:
             status = 0
             while not self._is_ending and status == 0:
+                self._renew()
                 status = self._look()
-                if self._is_renewing:
-                    self._is_renewing = False
-                    self._renew()
                 time.sleep(TICK_S)
             self._end_all()
         return status
@@ -141,7 +148,7 @@ class Workers:
         self._is_ending = True
 
     def _on_renew(self, _number: int, _frame: FrameType | None) -> None:
-        self._is_renewing = True
+        self._renewal_asked = True
 
     def _look(self) -> int:
         """Take note of what the workers said and which ended, and fill the gaps; a status other than 0 is hopeless."""
@@ -153,8 +160,12 @@ class Workers:
                 self._buried(worker, status)
                 if status > 0 and not self._was_ready:
                     return status
+            elif worker.left is not None and time.monotonic() > worker.left + self._stop_s:
+                logger.error("API process %d did not end in %.0f s and is killed", worker.process.pid, self._stop_s)
+                worker.process.kill()
         if time.monotonic() >= self._start_at:
-            for _ in range(self._count - sum(not worker.is_leaving for worker in self._workers)):
+            has_successor = self._successor in self._workers and len(self._outdated) > 0
+            for _ in range(self._count + has_successor - sum(not worker.is_leaving for worker in self._workers)):
                 self._start()
         return 0
 
@@ -193,19 +204,29 @@ class Workers:
             self._start_at = time.monotonic() + pause
 
     def _renew(self) -> None:
-        """Replace every worker: the new one is ready before the old one is told to go."""
-        for old in [worker for worker in self._workers if not worker.is_leaving]:
-            new = self._start()
-            self._wait(partial(_has_started, new), START_S)
-            if self._is_ending:
-                return
-            if not new.is_ready:
-                logger.error("API process %d does not start; those before it serve on", new.process.pid)
-                new.is_leaving = True
+        """One step of replacing every worker: the new one is ready before the old one is told to go."""
+        self._outdated = [one for one in self._outdated if one in self._workers and not one.is_leaving]
+        if self._successor is not None:
+            self._look_at(self._successor)
+        elif self._outdated:
+            self._successor = self._start()
+        elif self._renewal_asked:
+            self._renewal_asked = False
+            self._outdated = [one for one in self._workers if not one.is_leaving]
+
+    def _look_at(self, new: _Worker) -> None:
+        if new.is_ready:
+            self._successor = None
+            if self._outdated:
+                old = self._outdated.pop(0)
+                old.leave()
+                old.process.terminate()
+        elif new not in self._workers or time.monotonic() > new.started + START_S:
+            logger.error("API process %d does not start; those before it serve on", new.process.pid)
+            self._successor, self._outdated = None, []
+            if new in self._workers:
+                new.leave()
                 new.process.kill()
-                return
-            old.is_leaving = True
-            old.process.terminate()
 
     def _end_all(self) -> None:
         self._listener.close()
@@ -214,27 +235,16 @@ class Workers:
                 worker.channel.send(END)
             except OSError:
                 logger.info("API process %d has ended", worker.process.pid)
-        if not self._wait(partial(_have_ended, self._workers), self._stop_s):
+        if not self._have_ended(self._stop_s):
             logger.error("an API process did not end in %.0f s and is killed", self._stop_s)
         for worker in self._workers:
             worker.process.kill()
             worker.process.wait()
 
-    def _wait(self, condition: Callable[[], bool], seconds: float) -> bool:
+    def _have_ended(self, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
-        is_ending = self._is_ending
-        while not condition():
-            if time.monotonic() > deadline or self._is_ending != is_ending:
+        while any(worker.process.poll() is None for worker in self._workers):
+            if time.monotonic() > deadline:
                 return False
-            for worker in self._workers:
-                worker.hear()
             time.sleep(TICK_S)
         return True
-
-
-def _has_started(worker: _Worker) -> bool:
-    return worker.is_ready or worker.process.poll() is not None
-
-
-def _have_ended(workers: list[_Worker]) -> bool:
-    return all(worker.process.poll() is not None for worker in workers)

@@ -2,15 +2,17 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Annotated, Any
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from llactr_core.errors import UnavailableError
+from llactr_core.errors import RateError, UnavailableError
 from services.shared.access.auth import Guard, Role, caller_of
 from services.shared.http.problems import documented
 from services.shared.jobs.job import Job
@@ -18,6 +20,7 @@ from services.shared.jobs.store import JobStore
 
 EVENT_POLL_S = 0.2
 KEEP_ALIVE_S = 15.0
+LOOKERS = 4
 
 EXAMPLE: dict[str, JsonValue] = {
     "id": "3f0c6c1f8f0e4f7f9d7f1f5f0a4d2b11",
@@ -79,8 +82,16 @@ class Accepted(BaseModel):
     job: JobRef
 
 
-def job_router(store: JobStore, guard: Guard, ended: Callable[[], object] | None = None) -> APIRouter:
-    """The routes under /v1/jobs; `ended` is called before an answer tells that a job has ended."""
+def job_router(store: JobStore, guard: Guard, max_streams: int, ended: Callable[[], object] | None = None) -> APIRouter:
+    """The routes under /v1/jobs.
+
+    Args:
+        store: the jobs.
+        guard: checks the keys.
+        max_streams: so many streams of events may be open.
+        ended: is called before an answer tells that a job has ended.
+    """
+    streams = _Streams(max_streams)
     router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
     reader, trainer = Depends(guard.require(Role.READER)), Depends(guard.require(Role.TRAINER))
 
@@ -119,24 +130,70 @@ def job_router(store: JobStore, guard: Guard, ended: Callable[[], object] | None
     @router.get(
         "/{job_id}/events",
         summary="A job's changes as server-sent events",
-        description="Each `progress` event carries the job as JSON. The stream ends after a final state.",
+        description="Each `progress` event carries the job as JSON. The stream ends after a final state, and where the "
+        "process that sends it ends: then ask again.",
         dependencies=[reader],
         response_class=StreamingResponse,
         responses={200: {"content": {"text/event-stream": {}}}, **documented(401, 403, 404)},
     )
     async def events(request: Request, job_id: str) -> StreamingResponse:
         await run_in_threadpool(own, request, job_id)
+        streams.check()
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(_changes(peek, job_id), media_type="text/event-stream", headers=headers)
+        is_ending = getattr(request.state, "is_ending", _never)
+        content = streams.counted(_changes(partial(streams.look, partial(peek, job_id)), is_ending))
+        return StreamingResponse(content, media_type="text/event-stream", headers=headers)
 
     return router
 
 
-async def _changes(peek: Callable[[str], Job], job_id: str) -> AsyncIterator[str]:
-    last, silent_s, is_final = "", 0.0, False
-    while not is_final:
+class _Streams:
+    """The open streams of events; a few threads look at the jobs for all of them."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._open = 0
+        self._threads = CapacityLimiter(LOOKERS)
+
+    def check(self) -> None:
+        """Let one more stream be opened.
+
+        Raises:
+            RateError: too many are.
+        """
+        if self._open >= self._most:
+            raise RateError(
+                f"{self._open} streams of events are open here, and {self._most} may be; ask for the job itself "
+                "(GET /v1/jobs/{id}) every few seconds, or for the stream later"
+            )
+
+    async def counted(self, content: AsyncIterator[str]) -> AsyncIterator[str]:
+        """The content of a stream, which is open meanwhile."""
+        self._open += 1
         try:
-            job = await run_in_threadpool(peek, job_id)
+            async for part in content:
+                yield part
+        finally:
+            self._open -= 1
+
+    async def look(self, peek: Callable[[], Job]) -> Job:
+        """The job as it is now.
+
+        Raises:
+            UnavailableError: the database does not answer.
+        """
+        return await to_thread.run_sync(peek, limiter=self._threads)
+
+
+def _never() -> bool:
+    return False
+
+
+async def _changes(look: Callable[[], Awaitable[Job]], is_ending: Callable[[], bool]) -> AsyncIterator[str]:
+    last, silent_s, is_final = "", 0.0, False
+    while not is_final and not is_ending():
+        try:
+            job = await look()
             content, is_final = json.dumps(job.public()), job.is_final
         except UnavailableError:  # who listens hears of it when the database answers again
             content = last

@@ -1,48 +1,47 @@
-"""Durable jobs in SQL: submitted once, claimed by one worker at a time, taken over when that worker goes silent.
+"""Durable jobs in SQL: submitted once, done by one worker at a time (see `Claims`), read and cancelled by anybody.
 
-A claim is a row update that only one process can win. It gives the worker an `owner` token; every later write of
-that worker names the token, so a worker that lost its lease cannot change a job that another one now runs. Every time
-is the database's: the clocks of the workers' machines need not agree.
+Every time is the database's: the clocks of the machines need not agree.
 """
 
-import json
-import math
-import secrets
 import uuid
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import CursorResult, case, func, select, update
+from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from llactr_core.errors import ConflictError, LlactrError, NotFoundError, RateError
-from llactr_core.progress import Progress
-from services.shared.http.problems import problem_of
+from llactr_core.errors import ConflictError, NotFoundError, RateError
 from services.shared.jobs.calls import Call, find_call, keep_call
-from services.shared.jobs.job import FINAL, Job, JobRow, State, job_of
-from services.shared.jobs.turns import next_job
-from services.shared.storage.clock import DatabaseTime, time_of
-from services.shared.storage.storage import Storage, hold
+from services.shared.jobs.claims import Claims, finish
+from services.shared.jobs.job import Job, JobRow, State, job_of
+from services.shared.storage.clock import time_of
+from services.shared.storage.storage import Storage
 
 MAX_ATTEMPTS = 20
 MAX_QUEUED = 1000
-CLAIM_LOCK = 0x11AC73
 
 
-class JobStore:
-    """The table of jobs.
+class JobStore(Claims):
+    """The table of jobs: what callers do with it, and what workers do.
 
     Args:
         storage: the database that has the table.
         max_queued: so many jobs may wait; more are refused.
         max_attempts: a job that was claimed so often, and neither ended nor got further than before, is failed.
+        cleaned: the kinds of jobs that may have started something elsewhere, which a worker has to end.
     """
 
-    def __init__(self, storage: Storage, max_queued: int = MAX_QUEUED, max_attempts: int = MAX_ATTEMPTS) -> None:
-        self.storage = storage
+    def __init__(
+        self,
+        storage: Storage,
+        max_queued: int = MAX_QUEUED,
+        max_attempts: int = MAX_ATTEMPTS,
+        cleaned: Collection[str] = (),
+    ) -> None:
+        super().__init__(storage, max_attempts)
         self.max_queued = max_queued
-        self.max_attempts = max_attempts
+        self.cleaned = frozenset(cleaned)
 
     def submit(
         self,
@@ -155,7 +154,9 @@ class JobStore:
             return [job_of(row, with_payload=False) for row in session.scalars(query)]
 
     def cancel(self, job_id: str) -> Job:
-        """Ask for a job's end: a waiting one ends at once, a running one as soon as its worker hears of it.
+        """Ask for a job's end: one that waits ends at once, one that runs as soon as its worker hears of it.
+
+        What a waiting job of a kind in `cleaned` has started elsewhere is ended by the worker that takes it up next.
 
         Raises:
             NotFoundError: there is no such job.
@@ -165,130 +166,16 @@ class JobStore:
             row, now = _row(session, job_id, lock=True), time_of(session)
             if row.state in (State.SUCCEEDED, State.FAILED):
                 raise ConflictError(f"job {job_id} has {row.state} already; there is nothing to cancel")
+            if row.state == State.CANCELLED:
+                return job_of(row)
             row.cancel_requested = 1
             row.updated_at = now
-            if row.state == State.QUEUED or (row.state == State.RUNNING and row.lease_until < now):
-                _finish(row, State.CANCELLED, now)
+            if row.started_at is None or (row.state == State.QUEUED and row.kind not in self.cleaned):
+                finish(row, State.CANCELLED, now)
+            elif row.state == State.QUEUED:
+                row.active_key, row.not_before = None, 0.0
             session.flush()
             return job_of(row)
-
-    def claim(self, owner: str, lease_s: float, kinds: Collection[str] | None = None) -> Job | None:
-        """Take the job whose turn it is (see `next_job`); None when there is none.
-
-        A job that was claimed `max_attempts` times without getting further is failed: it takes its workers down.
-        """
-        with self.storage.reading() as session:  # an idle worker takes no write lock
-            if session.scalar(next_job(kinds).with_only_columns(JobRow.id)) is None:
-                return None
-        while True:
-            with self.storage.session() as session:
-                hold(session, CLAIM_LOCK)  # two claims at once would both see a lane in which nothing runs
-                row = session.scalar(next_job(kinds).with_for_update(skip_locked=True, of=JobRow))
-                if row is None:
-                    return None
-                if self._take(row, owner, time_of(session), lease_s):
-                    session.flush()
-                    return job_of(row)
-
-    def _take(self, row: JobRow, owner: str, now: float, lease_s: float) -> bool:
-        if row.cancel_requested:
-            _finish(row, State.CANCELLED, now)
-            return False
-        if row.fruitless >= self.max_attempts:
-            row.error = problem_of(
-                LlactrError(
-                    f"given up: {row.fruitless} attempts in a row got no further and ended without a word; see the logs"
-                )
-            )
-            _finish(row, State.FAILED, now)
-            return False
-        row.state = State.RUNNING.value
-        row.stage = "starting" if row.attempts == 0 else "resuming"
-        row.attempts += 1
-        row.fruitless += 1
-        row.owner = f"{owner[:180]}/{secrets.token_hex(4)}"
-        row.lease_until = now + lease_s
-        row.started_at = row.started_at or now
-        row.updated_at = now
-        return True
-
-    def renew(self, job_id: str, owner: str, lease_s: float) -> bool:
-        """Prolong the lease of a claim; False when the claim is no longer the holder's."""
-        return self._update(job_id, owner, {"lease_until": DatabaseTime() + lease_s})
-
-    def holds(self, job_id: str, owner: str) -> tuple[bool, bool]:
-        """Whether the claim still stands, and whether cancellation was asked for."""
-        with self.storage.reading() as session:
-            row = session.get(JobRow, job_id)
-            if row is None:
-                return False, False
-            return row.state == State.RUNNING and row.owner == owner, bool(row.cancel_requested)
-
-    def report(self, job_id: str, progress: Progress, *, owner: str | None = None) -> bool:
-        """Write where the job stands; False when the claim is no longer the holder's."""
-        done = min(max(_finite(progress.done) or 0.0, 0.0), 1.0)
-        is_further = JobRow.furthest < done
-        return self._update(
-            job_id,
-            owner,
-            {
-                "stage": progress.stage,
-                "progress": done,
-                "furthest": case((is_further, done), else_=JobRow.furthest),
-                "fruitless": case((is_further, 0), else_=JobRow.fruitless),
-                "step": progress.step,
-                "loss": _finite(progress.loss),
-                "eta_s": _finite(progress.eta_s),
-            },
-        )
-
-    def succeed(self, job_id: str, result: dict[str, Any], *, owner: str | None = None) -> bool:
-        """End the job with its result; False when the claim is no longer the holder's.
-
-        Raises:
-            ValueError, TypeError: JSON cannot hold the result.
-        """
-        json.dumps(result, allow_nan=False)
-        values = {"stage": "done", "progress": 1.0, "eta_s": 0.0, "result": result}
-        return self._end(job_id, owner, State.SUCCEEDED, values)
-
-    def fail(self, job_id: str, error: LlactrError, *, owner: str | None = None) -> bool:
-        """End the job with an error; False when the claim is no longer the holder's."""
-        return self._end(job_id, owner, State.FAILED, {"stage": "failed", "eta_s": None, "error": problem_of(error)})
-
-    def cancelled(self, job_id: str, *, owner: str | None = None) -> bool:
-        """End the job because its cancellation was asked for; False when the claim is no longer the holder's."""
-        return self._end(job_id, owner, State.CANCELLED, {"stage": "cancelled", "eta_s": None})
-
-    def release(self, job: Job, stage: str, delay_s: float = 0.0, *, waited: bool = False) -> bool:
-        """Give a claim back: the job waits again, at least `delay_s` seconds, and the attempt is not counted."""
-        return self._update(
-            job.id,
-            job.owner,
-            {
-                "state": State.QUEUED.value,
-                "stage": stage,
-                "owner": None,
-                "attempts": max(job.attempts - 1, 0),
-                "fruitless": case((JobRow.fruitless > 0, JobRow.fruitless - 1), else_=0),
-                "waits": job.waits + int(waited),
-                "lease_until": 0.0,
-                "not_before": DatabaseTime() + delay_s if delay_s else 0.0,
-            },
-        )
-
-    def _end(self, job_id: str, owner: str | None, state: State, values: dict[str, object]) -> bool:
-        ending = {"state": state.value, "active_key": None, "owner": None, "finished_at": DatabaseTime()}
-        return self._update(job_id, owner, {**ending, **values})
-
-    def _update(self, job_id: str, owner: str | None, values: dict[str, object]) -> bool:
-        statement = update(JobRow).where(JobRow.id == job_id, JobRow.state.not_in([s.value for s in FINAL]))
-        if owner is not None:
-            statement = statement.where(JobRow.state == State.RUNNING, JobRow.owner == owner)
-        clean = {name: _clean(value) if isinstance(value, str) else value for name, value in values.items()}
-        with self.storage.session() as session:
-            done = session.execute(statement.values({**clean, "updated_at": DatabaseTime()}))
-            return isinstance(done, CursorResult) and done.rowcount == 1
 
 
 def _row(session: Session, job_id: str, *, lock: bool = False) -> JobRow:
@@ -302,21 +189,3 @@ def _active(session: Session, active_key: str | None) -> JobRow | None:
     if active_key is None:
         return None
     return session.scalar(select(JobRow).where(JobRow.active_key == active_key))
-
-
-def _finish(row: JobRow, state: State, now: float) -> None:
-    row.state = state.value
-    row.stage = state.value
-    row.active_key = None
-    row.owner = None
-    row.eta_s = None
-    row.finished_at = row.updated_at = now
-
-
-def _finite(number: float | None) -> float | None:
-    return number if number is not None and math.isfinite(number) else None
-
-
-def _clean(text: str) -> str:
-    """The text without what PostgreSQL refuses: NUL, and half a surrogate pair."""
-    return text.replace("\0", "").encode("utf-8", "replace").decode()

@@ -1,129 +1,63 @@
 """The process that does the jobs: one at a time, its lease renewed while the work runs in a thread of its own."""
 
 import logging
-import math
 import os
 import secrets
 import shutil
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import replace
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from llactr_core.errors import JobCancelled, LlactrError, StorageFullError, UnavailableError
-from llactr_core.progress import Progress
 from services.shared.jobs.attempt_record import AttemptRecord
+from services.shared.jobs.context import LOST, CleanUp, Handler, JobContext
 from services.shared.jobs.full_disk import PAUSES_S, give_reserve, storage_full, take_reserve
 from services.shared.jobs.job import Job
 from services.shared.jobs.store import JobStore
 from services.shared.jobs.upkeep import Upkeep
 from services.shared.settings import ServiceSettings
 from services.shared.telemetry import metrics
+from services.shared.telemetry.worker_server import Pulse
 
-REPORT_EVERY_S = 0.2
-LONGEST_WAIT_S = 30.0
-MAX_WAITS = 40
+FIRST_WAIT_S = 0.5
+LONGEST_WAIT_S = 300.0
 STOP_GRACE_S = 3.0
 AWAY_S = 0.5
-
-LOST = "the lease was lost to another worker"
 
 logger = logging.getLogger(__name__)
 
 
-class JobContext:
-    """What a handler sees of its job: the payload, a folder that outlives attempts, and a way to report.
-
-    `report`, `check` and `sleep` raise JobCancelled when the work should end: cancellation was asked for, the worker
-    shuts down, or the lease was lost to another worker. They wait while nobody can tell whether the lease still holds:
-    the database is away for longer than the lease lasts, and another worker may have taken the job over.
-    """
-
-    def __init__(self, store: JobStore, job: Job, directory: Path, record: AttemptRecord | None = None) -> None:
-        self.job = job
-        self.payload: dict[str, Any] = job.payload
-        self.directory = directory
-        self._store = store
-        self._record = record
-        self._ended: str | None = None
-        self._lease_ends = math.inf
-        self._wake = threading.Event()
-        self._last_at = 0.0
-        self._last = Progress("", job.progress)
-
-    def report(self, progress: Progress) -> None:
-        """Write where the work stands, at most every 0.2 s unless the stage changes; not while the database is away.
-
-        Raises:
-            JobCancelled: the work should end.
-        """
-        self.check()
-        now = time.monotonic()
-        if now - self._last_at < REPORT_EVERY_S and progress.stage == self._last.stage:
-            return
-        self._last_at, self._last = now, progress
-        if self._record is not None:
-            self._record.stage(progress.stage)
-        with suppress(UnavailableError):
-            if not self._store.report(self.job.id, progress, owner=self.job.owner):
-                self.end(LOST)
-        self.check()
-
-    def check(self) -> None:
-        """Go on, or end.
-
-        Raises:
-            JobCancelled: the work should end.
-        """
-        while self._ended is None and time.monotonic() > self._lease_ends:
-            self._wake.wait(REPORT_EVERY_S)
-        if self._ended is not None:
-            raise JobCancelled(f"job {self.job.id}: {self._ended}")
-
-    def sleep(self, seconds: float) -> None:
-        """Wait, but not longer than until the work should end.
-
-        Raises:
-            JobCancelled: the work should end.
-        """
-        self._wake.wait(seconds)
-        self.check()
-
-    def wait(self, reason: str, seconds: float) -> None:
-        """Sleep, and let the job's stage say why.
-
-        Raises:
-            JobCancelled: the work should end.
-        """
-        self.report(replace(self._last, stage=f"waiting: {reason}", eta_s=None))
-        self.sleep(seconds)
-
-    def end(self, reason: str) -> None:
-        """Let the next report, check or sleep raise; the worker's own call."""
-        self._ended = self._ended or reason
-        self._wake.set()
-
-    def trust_until(self, lease_ends: float) -> None:
-        """The lease holds until then, by `time.monotonic`; the worker's own call."""
-        self._lease_ends = lease_ends
-
-
-Handler = Callable[[JobContext], dict[str, Any]]
-
-
 def run_worker(
-    store: JobStore, handlers: Mapping[str, Handler], settings: ServiceSettings, stop: threading.Event
+    store: JobStore,
+    handlers: Mapping[str, Handler],
+    settings: ServiceSettings,
+    stop: threading.Event,
+    clean_ups: Mapping[str, CleanUp] | None = None,
+    pulse: Pulse | None = None,
 ) -> None:
-    """Claim and do jobs until `stop` is set; a job at work is then given back, and another worker goes on with it."""
+    """Claim and do jobs until `stop` is set; a job at work is then given back, and another worker goes on with it.
+
+    Args:
+        store: the jobs.
+        handlers: what does a job, by kind.
+        settings: of the service.
+        stop: ends the work.
+        clean_ups: what ends, by kind, that which a job has started elsewhere: called in place of the handler where the
+            job was cancelled while it waited. It raises UnavailableError to be called again later.
+        pulse: beaten in every round of the loop.
+    """
+    pulse = pulse or Pulse()
     owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     upkeep = Upkeep(store.storage, _folder(settings), settings.keep_jobs_days)
     logger.info("worker %s waits for jobs", owner)
     while not stop.is_set():
         upkeep.when_due()
+        pulse.beat()
+        asked = time.monotonic()
         try:
             job = store.claim(owner, settings.lease_s, tuple(handlers))
             metrics.WORKER_HEARTBEAT.set_to_current_time()
@@ -133,22 +67,51 @@ def run_worker(
         if job is None:
             stop.wait(settings.poll_s)
             continue
-        _Attempt(store, job, handlers[job.kind], settings).run(stop)
+        handler = handlers[job.kind]
+        if job.cancel_requested:
+            handler = partial(_clean_up, (clean_ups or {}).get(job.kind))
+        _Attempt(store, job, handler, settings, pulse, asked).run(stop)
     logger.info("worker %s ends", owner)
 
 
-class _Attempt:
-    """One claim of one job: the handler's thread, and the supervision around it."""
+def _clean_up(clean_up: CleanUp | None, context: JobContext) -> dict[str, Any]:
+    """What is done with a job that was cancelled while it waited."""
+    if clean_up is not None:
+        try:
+            clean_up(context)
+        except UnavailableError:
+            raise
+        except Exception:
+            logger.exception("job %s: what it has started elsewhere could not be ended", context.job.id)
+    raise JobCancelled(f"job {context.job.id}: cancellation was asked for")
 
-    def __init__(self, store: JobStore, job: Job, handler: Handler, settings: ServiceSettings) -> None:
+
+def _pause_s(waits: int) -> float:
+    """Seconds that a job waits which has waited so often before."""
+    return min(FIRST_WAIT_S * 2.0 ** min(waits, 20), LONGEST_WAIT_S)
+
+
+def _waited_s(waits: int) -> float:
+    """Seconds that so many waits have taken together."""
+    return sum(map(_pause_s, range(waits)))
+
+
+class _Attempt:
+    """One claim of one job: the handler's thread, and the supervision around it. `claimed` is when it was asked for."""
+
+    def __init__(
+        self, store: JobStore, job: Job, handler: Handler, settings: ServiceSettings, pulse: Pulse, claimed: float
+    ) -> None:
         self._store = store
         self._job = job
         self._owner = job.owner or ""
         self._handler = handler
         self._settings = settings
+        self._pulse = pulse
+        self._claimed = claimed
         self._record = AttemptRecord(job)
         self._context = JobContext(store, job, _folder(settings) / job.id, self._record)
-        self._cancelled = False
+        self._cancelled = job.cancel_requested
         self._result: dict[str, Any] | None = None
         self._error: BaseException | None = None
 
@@ -161,6 +124,7 @@ class _Attempt:
             thread.start()
             self._supervise(thread, stop)
             while not self._settled() and not stop.wait(AWAY_S):
+                self._pulse.beat()
                 logger.info("job %s: its end is written as soon as the storage answers", self._job.id)
             self._record.end("lost")
 
@@ -194,11 +158,12 @@ class _Attempt:
 
     def _supervise(self, thread: threading.Thread, stop: threading.Event) -> None:
         lease_s = self._settings.lease_s
-        renewed = time.monotonic()
+        renewed = self._claimed
         self._context.trust_until(renewed + lease_s)
         tick = min(self._settings.poll_s, lease_s / 3)
         while thread.is_alive():
             thread.join(tick)
+            self._pulse.beat()
             if stop.is_set():
                 self._context.end("the worker shuts down")
                 thread.join(STOP_GRACE_S)
@@ -238,18 +203,24 @@ class _Attempt:
             return self._succeed(self._result)
         if error is None or isinstance(error, JobCancelled):
             logger.info("job %s ends early: %s", job.id, error or "the worker shuts down")
-            if not self._cancelled:
+            if not self._cancelled or error is None:  # without an error its thread still works
                 return "released" if store.release(job, "queued") else "lost"
-            store.cancelled(job.id, owner=self._owner)
-            self._clean()
-            return "cancelled"
+            return self._cancel()
         if isinstance(error, StorageFullError):
             return self._fail_on_full_disk(error)
-        if isinstance(error, UnavailableError) and job.waits < MAX_WAITS:
-            delay = min(2.0 ** min(job.waits, 10) * 0.5, LONGEST_WAIT_S)
+        if isinstance(error, UnavailableError) and _waited_s(job.waits) < self._settings.max_wait_hours * 3600:
+            delay = _pause_s(job.waits)
             logger.warning("job %s waits %.1f s: %s", job.id, delay, error.detail)
             return "waiting" if store.release(job, f"waiting: {error.detail}", delay, waited=True) else "lost"
+        if self._cancelled and isinstance(error, UnavailableError):
+            logger.error("job %s ends though what it has started elsewhere may go on: %s", job.id, error)
+            return self._cancel()
         return self._fail(error)
+
+    def _cancel(self) -> str:
+        self._store.cancelled(self._job.id, owner=self._owner)
+        self._clean()
+        return "cancelled"
 
     def _succeed(self, result: dict[str, Any]) -> str:
         try:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -212,9 +213,9 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
 
 
-@pytest.fixture(scope="session")
-def new_house(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., House]]:
-    """Makes houses in which nothing runs yet, or one beside another; what was started in them ends with the session."""
+@contextmanager
+def house_maker(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., House]]:
+    """Makes houses in which nothing runs yet, or one beside another; what was started in them ends with the context."""
     houses: list[House] = []
 
     def make(database_url: str | None = None, redis_url: str | None = None, *, beside: House | None = None) -> House:
@@ -230,14 +231,22 @@ def new_house(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
         made.stop()
 
 
+@pytest.fixture(scope="module")
+def new_house(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., House]]:
+    """Makes houses; what was started in them ends with the module: even idle processes take time from other tests."""
+    with house_maker(tiny_model, tmp_path_factory) as make:
+        yield make
+
+
 @pytest.fixture(scope="session")
-def house(new_house: Callable[[], House]) -> House:
+def house(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """An API and a worker, running."""
-    running = new_house()
-    running.start("api")
-    running.start("worker")
-    running.until_ready()
-    return running
+    with house_maker(tiny_model, tmp_path_factory) as make:
+        running = make()
+        running.start("api")
+        running.start("worker")
+        running.until_ready()
+        yield running
 
 
 @pytest.fixture

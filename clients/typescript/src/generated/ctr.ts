@@ -659,7 +659,7 @@ export interface paths {
         };
         /**
          * A job's changes as server-sent events
-         * @description Each `progress` event carries the job as JSON. The stream ends after a final state.
+         * @description Each `progress` event carries the job as JSON. The stream ends after a final state, and where the process that sends it ends: then ask again.
          */
         get: operations["events_v1_jobs__job_id__events_get"];
         put?: never;
@@ -1997,6 +1997,20 @@ export interface components {
             model?: string | null;
         };
         /**
+         * RollBackRequest
+         * @description Which champion is meant to go.
+         * @example {
+         *       "from": "5f0c1a9be2d4"
+         *     }
+         */
+        RollBackRequest: {
+            /**
+             * From
+             * @description The champion to leave: 409 where another one is champion by now, as after a call that came twice.
+             */
+            from?: string | null;
+        };
+        /**
          * RowReport
          * @description What one row lacked, held that the model has never seen, held beyond the schema, and named in vain.
          */
@@ -2393,13 +2407,13 @@ export interface components {
         };
         /**
          * Ready
-         * @description The answer of /readyz when scoring works.
+         * @description The answer of /readyz when scoring works; only a service that this machine alone can reach names its models.
          */
         services__ctr__api__Ready: {
             /** Status */
             status: string;
             /** Models */
-            models: components["schemas"]["ModelName"][];
+            models?: components["schemas"]["ModelName"][] | null;
         };
         /**
          * Ready
@@ -4416,7 +4430,11 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["RollBackRequest"] | null;
+            };
+        };
         responses: {
             /** @description Successful Response */
             200: {
@@ -4425,6 +4443,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["AliasResponse"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Unauthorized */
@@ -4456,6 +4483,24 @@ export interface operations {
             };
             /** @description Conflict */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
                 headers: {
                     [name: string]: unknown;
                 };

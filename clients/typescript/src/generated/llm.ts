@@ -276,7 +276,7 @@ export interface paths {
         };
         /**
          * A job's changes as server-sent events
-         * @description Each `progress` event carries the job as JSON. The stream ends after a final state.
+         * @description Each `progress` event carries the job as JSON. The stream ends after a final state, and where the process that sends it ends: then ask again.
          */
         get: operations["events_v1_jobs__job_id__events_get"];
         put?: never;

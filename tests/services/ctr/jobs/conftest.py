@@ -7,8 +7,8 @@ import pytest
 from services.ctr.promotion.promotion import Promotion
 from services.ctr.registry.store import Registry
 from services.ctr.settings import CtrSettings
+from services.shared.jobs.context import JobContext
 from services.shared.jobs.store import JobStore
-from services.shared.jobs.worker import JobContext
 from services.shared.storage.storage import Storage
 
 

@@ -9,7 +9,7 @@ import pytest
 from llactr_core.errors import ConflictError, DataError, JobCancelled, NotFoundError, UnavailableError
 from services.ctr.jobs import recipe as recipe_module
 from services.ctr.jobs.llm import FieldSemantics
-from services.ctr.jobs.refresh import refresh
+from services.ctr.jobs.refresh import end_tuning, refresh
 from services.ctr.jobs.state import StateFile
 from services.ctr.promotion.promotion import Promotion
 from services.ctr.registry.store import Registry
@@ -195,6 +195,32 @@ def test_cancelling_ends_the_tuning_too_but_a_worker_that_stops_does_not(
         refresh(context, registry, promotion, attempts.store, work_settings)
     assert llm.jobs["job0"]["state"] == "cancelled"
     assert registry.aliases()["tiny"] == {"champion": old}
+
+
+def test_the_tuning_of_a_refresh_that_is_cancelled_while_it_waits_ends_too(
+    attempts: Any, llm: Any, old: str, registry: Registry, promotion: Promotion, work_settings: CtrSettings
+) -> None:
+    llm.polls_to_end = 10**6
+    attempts.submit("refresh", "tiny", {})
+    context = attempts.next()
+    end_tuning(context, work_settings)  # nothing was started yet
+    real = llm.job
+
+    def ending(method: str, name: str) -> Any:
+        if method == "GET":
+            context.end("the worker shuts down")
+        return real(method, name)
+
+    llm.job = ending
+    with pytest.raises(JobCancelled):
+        refresh(context, registry, promotion, attempts.store, work_settings)
+    llm.away = True
+    with pytest.raises(UnavailableError):
+        end_tuning(context, work_settings)
+    llm.away = False
+    assert llm.jobs["job0"]["state"] == "running"
+    end_tuning(context, work_settings)
+    assert llm.jobs["job0"]["state"] == "cancelled"
 
 
 def test_a_tuning_that_fails_fails_the_job_with_its_reason(

@@ -59,10 +59,10 @@ def test_the_champion_before_stays_as_previous_and_a_roll_back_is_the_same_call(
 @pytest.mark.parametrize(
     ("call", "word"),
     [
-        (lambda r: r.versions("nobody"), "registered: m"),
+        (lambda r: r.versions("nobody"), "GET /v1/models lists"),
         (lambda r: r.get("m", "v9"), "no version or alias 'v9'"),
         (lambda r: r.set_alias("m", "champion", "v9"), "no version 'v9'"),
-        (lambda r: r.set_alias("nobody", "champion", "v1"), "registered: m"),
+        (lambda r: r.set_alias("nobody", "champion", "v1"), "GET /v1/models lists"),
     ],
 )
 def test_what_does_not_exist_is_named(registry: Registry, tiny: Any, call: object, word: str) -> None:

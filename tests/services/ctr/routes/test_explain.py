@@ -1,5 +1,6 @@
 """POST /v1/explain on a real bundle."""
 
+import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -94,6 +95,14 @@ def test_many_at_once_get_the_same_answer(scoring: Any) -> None:
     assert all(answer["rows"] == expected for answer in answers if "rows" in answer)
     assert {answer["code"] for answer in answers if "rows" not in answer} <= {"overloaded"}
     assert sum("rows" in answer for answer in answers) > 0
+
+
+def test_a_loaded_version_is_explained_though_retention_has_deleted_its_folder(
+    scoring: Any, settings: CtrSettings
+) -> None:
+    shutil.rmtree(settings.bundles / scoring.scorers["llactr"].version)
+    answer = explain(scoring, {"rows": ROWS})
+    assert (answer.status_code, len(answer.json()["rows"])) == (200, len(ROWS)), answer.text
 
 
 def test_a_version_that_cannot_explain_is_409_and_scores_all_the_same(

@@ -7,11 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from ctr_house import CtrHouse
 from jsonschema_rs import validator_for
 
 from llactr_core.bundle import Bundle
+from llactr_core.data.splits import open_dataset
+from llactr_core.progress import silent
+from llactr_core.training.options import TrainOptions
+from llactr_core.training.pipeline import train_bundle
+from services.ctr.registry.store import Registry
+from services.ctr.settings import CtrSettings
 
 ROWS: list[dict[str, Any]] = [
     {"job": "student", "age": 22, "tags": "a|b", "city": "c1"},
@@ -104,6 +112,50 @@ def scores_of(answer: Any) -> np.ndarray[Any, Any]:
     (output,) = answer.json()["outputs"]
     assert (output["name"], output["datatype"], output["shape"]) == ("score", "FP32", [len(output["data"])])
     return np.array(output["data"])
+
+
+@pytest.fixture
+def decimals(scoring: Any, tiny: Any, settings: CtrSettings, registry: Registry, tmp_path: Path) -> str:
+    """A model whose cities are decimals; its version."""
+    folder = tiny.write_dataset(tmp_path / "decimals")
+    for file in folder.iterdir():
+        table = pq.read_table(file)
+        cities = [0.1 if job == "student" else 0.7 for job in table["job"].to_pylist()]
+        pq.write_table(table.set_column(table.schema.get_field_index("city"), "city", pa.array(cities)), file)
+    options = TrainOptions.parse({**tiny.options, "backbone": "fm", "enhancer": "none"})
+    splits = open_dataset(folder, "click")
+    made = train_bundle(splits, tiny.schema, None, options, tmp_path / "made", tmp_path / "ck", silent)
+    made.path.rename(settings.bundles / made.version)
+    registry.register("decimals", made.version, tiny.lineage_of(made), made.metrics)
+    return str(made.version)
+
+
+@pytest.mark.parametrize(("datatype", "kind"), [("FP16", "<f2"), ("FP32", "<f4"), ("FP64", "<f8")])
+def test_narrow_floats_are_the_decimals_that_they_stand_for(
+    scoring: Any, decimals: str, datatype: str, kind: str
+) -> None:
+    numbers = np.array([0.1, 0.7, np.nan], kind)
+    row = scoring.client.post(
+        f"/v1/score?model=decimals:{decimals}", json={"rows": [{"city": "0.1"}, {"city": "0.7"}, {}, {"city": "9"}]}
+    )
+    *expected, unseen = row.json()["scores"]
+    assert min(abs(unseen - score) for score in expected[:2]) > 1e-3
+    head = {"name": "city", "shape": [3], "datatype": datatype}
+    json_tensor = {**head, "data": [*numbers[:2].tolist(), None]}  # a float32 as Python writes it: 0.10000000149011612
+    path = f"/v2/models/decimals/versions/{decimals}/infer"
+    np.testing.assert_allclose(
+        scores_of(scoring.client.post(path, json={"inputs": [json_tensor]})), expected, rtol=0, atol=1e-9
+    )
+    text = json.dumps({"inputs": [{**head, "parameters": {"binary_data_size": numbers.nbytes}}]}).encode()
+    headers = {"Inference-Header-Content-Length": str(len(text))}
+    answer = scoring.client.post(path, content=text + numbers.tobytes(), headers=headers)
+    np.testing.assert_allclose(scores_of(answer), expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize(("datatype", "value"), [("FP16", 70_000), ("FP32", -1e300)])
+def test_a_number_beyond_the_range_of_its_type_is_422(scoring: Any, datatype: str, value: float) -> None:
+    answer = scoring.client.post(INFER, json={"inputs": [tensor("age", datatype, [1, None, value])]})
+    assert (answer.status_code, answer.json()["row"], answer.json()["field"]) == (422, 2, "age")
 
 
 def test_tensors_score_as_rows_do(scoring: Any) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from servers import wait_until
 
 from services.ctr.formats.decoding import ARROW, NDJSON
 
@@ -274,6 +275,65 @@ def test_a_key_limited_to_another_model_does_not_score(scoring: Any) -> None:
         params = {} if reference is None else {"model": reference}
         answer = scoring.client.post("/v1/score", params=params, json={"rows": [{}]}, headers=headers)
         assert answer.status_code == 403, answer.text
+
+
+def test_refusals_name_only_models_that_the_key_is_for(scoring: Any, publish: Callable[..., str]) -> None:
+    made = scoring.client.post(
+        "/v1/admin/keys", json={"name": "guest", "role": "reader", "scopes": ["mine", "absent"]}, headers=scoring.admin
+    )
+    headers = {"Authorization": f"Bearer {made.json()['key']}"}
+
+    def refusal(query: str = "", path: str = "/v1/score") -> tuple[int, str]:
+        answer = scoring.client.post(f"{path}{query}", json={"rows": [{}]}, headers=headers)
+        assert "tiny" not in answer.text
+        return answer.status_code, answer.json()["detail"]
+
+    assert refusal()[0] == 403  # "tiny" is the only model, and the default
+    assert refusal("?model=absent")[0] == 404
+    assert refusal(path="/v2/models/absent/infer")[0] in (404, 422)
+    absent = scoring.client.get("/v1/models/absent/versions", headers=headers)
+    assert (absent.status_code, "tiny" in absent.text) == (404, False)
+    publish("none", model="mine", alias="champion")
+
+    def serves() -> bool:
+        return "mine" in scoring.client.get("/readyz").text
+
+    wait_until(serves, 10, "the other model to serve")
+    status, detail = refusal()
+    assert (status, "mine" in detail) == (422, True)
+
+
+def arrow(table: pa.Table) -> bytes:
+    sink = io.BytesIO()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue()
+
+
+def test_lists_of_booleans_are_values(scoring: Any) -> None:
+    body = arrow(pa.table({"tags": pa.array([[True, None], [False]], pa.list_(pa.bool_()))}))
+    rows = [{"tags": [True, None]}, {"tags": [False]}]
+    expected = scoring.scorers["llactr"].score(rows)
+    np.testing.assert_allclose(scores_of(post(scoring, body, ARROW)), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["job", "tags"])
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([{"a": 1}]),
+        pa.array([[("a", 1)]], pa.map_(pa.string(), pa.int64())),
+        pa.array([[1, 2]], pa.list_(pa.int64(), 2)),
+        pa.array([["a"]], pa.list_view(pa.string())),
+        pa.array([[(1, 2, 3)]], pa.list_(pa.month_day_nano_interval())),
+        pa.array(["1.5"]).cast(pa.decimal128(5, 2)).cast(pa.decimal32(5, 2)),
+        pa.UnionArray.from_dense(pa.array([0], pa.int8()), pa.array([0], pa.int32()), [pa.array(["a"])]),
+    ],
+    ids=lambda column: str(column.type).partition("<")[0],
+)
+def test_a_column_of_a_type_that_no_value_has_is_422_and_named(scoring: Any, name: str, column: pa.Array) -> None:
+    answer = post(scoring, arrow(pa.table({name: column})), ARROW)
+    assert (answer.status_code, answer.json()["field"]) == (422, name)
 
 
 def test_the_document_describes_every_form_with_examples(service: Any) -> None:

@@ -106,6 +106,35 @@ def test_a_body_without_a_length_counts_as_it_comes(tmp_path: Path) -> None:
     run(tmp_path, work, queue_mb=1, inline_rows=10**6)
 
 
+def test_a_body_without_a_length_moves_to_the_lane_of_its_size(tmp_path: Path) -> None:
+    async def work(admission: Admission) -> None:
+        head, bulk = admission.enter(ROWS_1000, None), admission.enter(20 * ROWS_1000, None)
+        chunked = admission.enter(0, None)
+        assert chunked.lane is None
+        admission.grow(chunked, ROWS_1000)
+        assert chunked.lane is head.lane
+        admission.grow(chunked, 20 * ROWS_1000)
+        assert chunked.lane is bulk.lane
+        assert chunked.settle(1) is None
+        admission.grow(chunked, 0)  # as a caller does who hangs up
+        assert chunked.lane is None
+        fill(lambda: admission.grow(admission.enter(0, None), ROWS_1000), "queue")
+
+    run(tmp_path, work)
+
+
+def test_the_bytes_of_a_row_are_learned_for_each_form(tmp_path: Path) -> None:
+    async def work(admission: Admission) -> None:
+        for _ in range(100):
+            ticket = admission.enter(10_000, None, "arrow")
+            ticket.settle(1000)
+            admission.leave(ticket)
+        assert admission.enter(10_000, None, "arrow").rows == pytest.approx(1000, rel=0.01)
+        assert admission.enter(10_000, None, "json").rows == pytest.approx(40)
+
+    run(tmp_path, work)
+
+
 def work_for(seconds: float) -> None:
     """Use the processor for so long."""
     end = time.thread_time() + seconds

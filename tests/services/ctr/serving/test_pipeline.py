@@ -1,6 +1,7 @@
 """The way of a request past experiments, stores and onlookers, through the real route, gate and pool."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from services.ctr.routes.score import score_router
 from services.ctr.serving.admission import Admission
 from services.ctr.serving.gate import AdmissionGate
 from services.ctr.serving.hooks import Filled, Scored
-from services.ctr.serving.pipeline import ScoringPipeline
+from services.ctr.serving.pipeline import FILLING_THREADS, ScoringPipeline
 from services.ctr.serving.pool import ModelPool
 from services.ctr.settings import CtrSettings
 from services.shared.access.auth import Guard
@@ -49,6 +50,9 @@ class Store:
 
     def applies(self, schema: Schema) -> bool:
         return schema.name == "tiny"
+
+    def entities(self, schema: Schema) -> list[str]:
+        return ["person"]
 
     def fill(self, schema: Schema, batch: Batch) -> Filled:
         self.asked.set()
@@ -143,6 +147,11 @@ def test_features_are_filled_in_and_absent_entities_reported(running: Running, s
     assert "age" not in content["details"][1]["missing"]
 
 
+def test_the_columns_of_entities_are_not_reported_as_extra(running: Running) -> None:
+    content = running.ask("?details=true", rows=[{**ROWS[0], "person": 7, "colour": "red"}])
+    assert content["details"][0]["extra"] == ["colour"]
+
+
 def test_onlookers_see_what_was_answered_but_no_raw_scores(running: Running) -> None:
     content = running.ask(rows=[{**ROWS[0], "row_id": "r1"}])
     [scored] = running.onlooker.seen
@@ -168,10 +177,47 @@ def test_refused_requests_are_problems_with_an_id_and_a_time_to_retry(running: R
     running.ask()
 
 
-@pytest.mark.parametrize("running", [{"inline_rows": 0}], indirect=True, ids=["thread"])
-def test_a_deadline_that_passes_while_the_store_is_asked_is_504(running: Running) -> None:
+@pytest.mark.parametrize("running", [{}, {"inline_rows": 0}], indirect=True, ids=["loop", "thread"])
+def test_a_deadline_that_passes_while_the_store_is_asked_is_504_at_once(running: Running) -> None:
     running.store.answers.clear()
-    threading.Timer(0.1, running.store.answers.set).start()
+    began = time.monotonic()
     answer = running.client.post("/v1/score", json={"rows": ROWS}, headers={"X-Timeout-Ms": "50"})
     assert (answer.status_code, answer.json()["code"]) == (504, "deadline-exceeded")
     assert running.onlooker.seen == []
+    assert time.monotonic() - began < 2
+    running.store.answers.set()
+
+
+def test_a_store_that_hangs_holds_up_nobody_who_needs_a_model_loaded(
+    running: Running, publish: Callable[..., str]
+) -> None:
+    publish("none", model="other", alias="candidate")
+    running.store.answers.clear()
+    with ThreadPoolExecutor(FILLING_THREADS + 1) as threads:
+        hanging = [threads.submit(running.ask) for _ in range(FILLING_THREADS + 1)]
+        assert running.store.asked.wait(10)
+        answer = running.client.post("/v1/score?model=other@nowhere", json={"rows": ROWS})
+        assert answer.status_code == 404
+        assert not any(one.done() for one in hanging)
+        running.store.answers.set()
+        assert all(len(one.result(10)["scores"]) == 2 for one in hanging)
+
+
+def test_names_that_are_not_known_are_503_soon_where_the_database_hangs_and_arms_need_none(
+    running: Running, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = threading.Event()
+    for method in ("aliases", "get", "versions"):
+        monkeypatch.setattr(registry, method, lambda *_: answers.wait(20))
+    began = time.monotonic()
+
+    def ask(reference: str) -> tuple[int, str]:
+        answer = running.client.post("/v1/score", params={"model": reference}, json={"rows": ROWS})
+        return answer.status_code, answer.json()["code"]
+
+    with ThreadPoolExecutor(3) as threads:
+        assert set(threads.map(ask, ("nobody", "tiny@nobody", "tiny:nothing"))) == {(503, "unavailable")}
+    assert time.monotonic() - began < 5
+    assert "arm" not in running.ask(routing_key="lost")
+    assert running.ask(routing_key="b")["arm"] == "challenger"
+    answers.set()

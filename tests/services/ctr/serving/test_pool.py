@@ -143,6 +143,8 @@ def test_the_default_is_the_only_model_then_the_one_named_default(pool: ModelPoo
     pool.refresh()
     with pytest.raises(InputError, match="m, n"):
         pool.champion()
+    with pytest.raises(InputError, match="from: n"):
+        pool.default_champion(lambda name: name == "n")
     add("default", "v3", "champion")
     pool.refresh()
     assert pool.champion().name == "default"
@@ -169,7 +171,7 @@ def test_a_champion_that_made_room_is_loaded_again_and_the_default_models_one_st
     assert sum(one.nbytes for one in pool.loaded()) <= BUDGET
     for name in ("a", "b", "a", "b"):
         assert pool.resolve(name).version == f"{name}1"
-        assert pool.in_memory(None) is pool.resolve(None)
+        assert pool.in_memory("default") is pool.champion()
     assert loads.count("default1") == 1
     assert pool.in_memory("a") is None
     before = len(loads)
@@ -253,6 +255,31 @@ def test_a_slow_load_holds_up_nobody_who_asks_for_what_is_loaded(registry: Regis
         going_on.set()
         swap.result(10)
     assert pool.resolve("m").version == "v2"
+
+
+def test_what_failed_a_moment_ago_is_refused_while_another_version_loads(
+    registry: Registry, add: Callable[..., None]
+) -> None:
+    begun, going_on = threading.Event(), threading.Event()
+
+    def load(path: Path) -> Any:
+        if path.name == "damaged":
+            raise FAILURES["damaged"]
+        begun.set()
+        assert going_on.wait(10)
+        return FakeScorer(path.name)
+
+    pool = ModelPool(registry, load=load)
+    add("m", "damaged", "candidate")
+    add("m", "v1", "champion")
+    with pytest.raises(BundleError):
+        pool.resolve("m:damaged")
+    with ThreadPoolExecutor(2) as threads:
+        loading = threads.submit(pool.resolve, "m:v1")
+        assert begun.wait(10)
+        assert isinstance(threads.submit(pool.resolve, "m:damaged").exception(5), BundleError)
+        going_on.set()
+        assert loading.result(10).version == "v1"
 
 
 def test_watching_survives_a_registry_that_fails(

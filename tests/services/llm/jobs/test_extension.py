@@ -19,9 +19,9 @@ from services.llm.jobs.request import RefreshPayload
 from services.llm.schema_store import SchemaStore
 from services.llm.settings import LlmSettings
 from services.llm.tables.store import TableStore
+from services.shared.jobs.context import Handler, JobContext
 from services.shared.jobs.job import Job
 from services.shared.jobs.store import JobStore
-from services.shared.jobs.worker import Handler, JobContext
 from services.shared.storage.storage import Storage, migrate
 
 OLD = Schema(name="s", fields=(Field(name="colour"), Field(name="count")))

@@ -86,7 +86,8 @@ def test_the_api_ends_soon_although_someone_listens(own: Any) -> None:
         assert own.processes[0].wait(6) == 0
 
 
-def test_the_api_ends_soon_although_it_embeds(new_house: Any, wait_for: Any) -> None:
+def test_the_api_ends_soon_although_it_embeds(new_house: Any, wait_for: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLACTR_LLM_DRAIN_S", "1")
     house = new_house()
     house.model = DEFAULT_MODEL
     api = house.start("api")

@@ -138,8 +138,10 @@ def test_whom_an_anonymous_call_is_counted_for(address: str | None, counted: str
 
 @pytest.fixture
 def client(tmp_path: Path) -> Iterator[TestClient]:
-    """A service with a limit of 3 calls a second for keys and 2 for addresses; `hello` is for readers."""
-    settings = ServiceSettings(home=tmp_path, default_rate_per_s=3, anonymous_rate_per_s=2)
+    """A service with a limit of 3 calls a second for keys, and for addresses 2 without a key and with unknown ones."""
+    settings = ServiceSettings(
+        home=tmp_path, default_rate_per_s=3, anonymous_rate_per_s=2, unknown_key_rate_per_s=2, key_cache_s=0
+    )
     storage = Storage(f"sqlite:///{tmp_path / 'service.db'}")
     migrate(storage, "services.llm")
     guard = Guard(storage, settings)
@@ -182,6 +184,19 @@ def test_an_address_without_a_key_has_its_own_limit_and_health_and_the_admin_fil
     found = statuses(client, None)
     assert (found[:2], 429 in found) == ([200, 200], True)
     assert [client.get("/healthz").status_code for _ in range(20)] == [200] * 20
+
+
+def test_unknown_keys_are_paced_before_the_database_is_asked_and_known_ones_go_on(client: TestClient) -> None:
+    body = {"name": "ci", "role": "reader", "rate_per_s": 100.0}
+    seen, unseen = (client.post("/v1/admin/keys", json=body).json()["key"] for _ in range(2))
+    assert statuses(client, seen, 1) == [200]
+    guessed = [status for n in range(12) for status in statuses(client, f"guess-{n}", 1)]
+    assert (guessed[:2], 429 in guessed) == ([401, 401], True)
+    for number in range(12):
+        statuses(client, f"more-{number}", 1)
+    assert statuses(client, unseen, 1) == [429]
+    assert statuses(client, seen, 3) == [200] * 3
+    assert client.get("/v1/admin/keys").status_code == 200
 
 
 def test_the_answer_says_when_to_come_back(client: TestClient) -> None:

@@ -55,6 +55,21 @@ def test_secrets_are_masked() -> None:
     assert settings.storage_url == "postgresql://user:hidden@db/x"
 
 
+def test_a_process_logs_its_settings_without_their_secrets(
+    store: JobStore, settings: ServiceSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    told = {
+        "redis_url": SecretStr("redis://:hidden@cache"),
+        "otlp_endpoint": "http://user:hidden@collector:4318",
+        "worker_metrics_host": "192.0.2.1",
+        "worker_metrics_port": 1,
+    }
+    with caplog.at_level("DEBUG"), pytest.raises(OptionError, match="metrics"):
+        work(store, {}, settings.model_copy(update=told))
+    assert "//***@collector:4318" in caplog.text
+    assert "hidden" not in caplog.text
+
+
 def test_a_log_line_is_one_json_object_with_its_request() -> None:
     try:
         raise ValueError("inside")

@@ -21,7 +21,8 @@ from servers import free_port, wait_until
 ROOT = Path(__file__).parents[4]
 APP = """
 import asyncio, os, sys
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import StreamingResponse
 from services.shared.access.auth import Guard
 from services.shared.http.app import create_app
 from services.shared.http.serving import guarded, serve
@@ -35,6 +36,19 @@ router = APIRouter()
 async def pid(seconds: float = 0.0) -> int:
     await asyncio.sleep(seconds)
     return os.getpid()
+
+@router.get("/address")
+async def address(request: Request) -> str:
+    return request.client.host
+
+@router.get("/stream")
+async def stream(request: Request):
+    async def parts():
+        while not request.state.is_ending():
+            yield "on "
+            await asyncio.sleep(0.1)
+        yield "end"
+    return StreamingResponse(parts())
 
 @router.get("/readyz")
 async def readyz() -> str:
@@ -85,6 +99,12 @@ class Api:
         connection.request("GET", path)
         answer = connection.getresponse()
         return answer.status, answer.read().decode(), answer.will_close
+
+    def address(self) -> str:
+        """Whom the API takes a caller for that a proxy says is 192.0.2.7."""
+        with closing(self.connection()) as connection:
+            connection.request("GET", "/address", headers={"X-Forwarded-For": "192.0.2.7"})
+            return str(json.loads(connection.getresponse().read()))
 
     def workers(self) -> list[int]:
         """Those of several; a single process is its own."""
@@ -190,6 +210,7 @@ def test_workers_told_to_end_and_renewed_ones_fail_no_request(pair: Api) -> None
 def test_a_killed_worker_is_replaced_takes_only_what_it_was_at_and_its_counts_stay(pair: Api) -> None:
     api = pair
     workers = api.until_up(2)
+    assert api.address() == "127.0.0.1"
 
     def value(name: str) -> list[float]:
         lines = api.get("/metrics")[1].splitlines()
@@ -232,6 +253,69 @@ def test_while_the_service_ends_it_says_so_and_answers_to_the_end(start: Callabl
         assert [api.get("/pid", connection)[::2] for connection in kept[1:]] == [(200, True)] * 3
         assert slow.result(10)[0] == 200
     assert api.process.wait(10) == 0
+
+
+def test_a_single_process_finishes_what_is_at_work_when_it_hangs_up(
+    start: Callable[[int], Api], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRUSTED_PROXIES", '["127.0.0.0/8"]')
+    api = start(1)
+    api.until_up(1)
+    assert api.address() == "192.0.2.7"
+    with ThreadPoolExecutor(2) as thread:
+        slow, stream = thread.submit(api.get, "/pid?seconds=4.5"), thread.submit(api.get, "/stream")
+        time.sleep(0.5)
+        api.process.send_signal(signal.SIGHUP)
+        assert stream.result(2)[1].endswith("end")
+        assert slow.result(10)[0] == 200
+    assert api.process.wait(10) == 0
+
+
+FAKE = """
+import os, signal, socket, sys, time
+from pathlib import Path
+channel = socket.socket(fileno=int(os.environ["LLACTR_API_WORKER"].split(",")[1]))
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+while Path(sys.argv[1]).exists():
+    time.sleep(0.05)
+channel.send(b"r")
+channel.recv(1)
+"""
+PARENT = """
+import socket, sys
+from services.shared.http import workers
+workers.GRACE_S = workers.LEEWAY_S = workers.FIRST_PAUSE_S = 0.2
+listener = socket.create_server(("127.0.0.1", 0))
+command = [sys.executable, "-S", "-c", sys.argv[1], sys.argv[2]]
+sys.exit(workers.Workers(listener, 2, 0.2, command).run())
+"""
+
+
+def test_while_workers_are_renewed_dead_ones_are_replaced_and_those_that_hang_are_killed(tmp_path: Path) -> None:
+    slow = tmp_path / "slow"
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, FAKE, str(slow)], cwd=ROOT)
+
+    def workers() -> set[int]:
+        children = psutil.Process(parent.pid).children()
+        return {one.pid for one in children if one.status() != psutil.STATUS_ZOMBIE}
+
+    try:
+        wait_until(lambda: len(workers()) == 2, 20, "two workers")
+        first = workers()
+        time.sleep(1)
+        slow.touch()
+        parent.send_signal(signal.SIGHUP)
+        wait_until(lambda: len(workers()) == 3, 20, "a successor that is not ready yet")
+        successor = workers() - first
+        os.kill(min(first), signal.SIGKILL)
+        wait_until(lambda: len(workers() - first - successor) == 1, 20, "the dead one to be replaced")
+        slow.unlink()
+        wait_until(lambda: not first & workers() and len(workers()) == 2, 20, "those that hang to be killed")
+        parent.send_signal(signal.SIGTERM)
+        assert parent.wait(20) == 0
+    finally:
+        parent.kill()
+        parent.wait()
 
 
 def test_the_workers_of_a_killed_parent_end(start: Callable[[int], Api]) -> None:

@@ -9,9 +9,10 @@ import pytest
 
 from llactr_core.errors import OptionError, UnavailableError
 from llactr_core.progress import Progress
+from services.shared.jobs.context import JobContext
 from services.shared.jobs.job import State
 from services.shared.jobs.store import JobStore
-from services.shared.jobs.worker import JobContext, run_worker
+from services.shared.jobs.worker import run_worker
 from services.shared.settings import ServiceSettings
 from services.shared.telemetry import metrics
 

@@ -2,6 +2,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from starlette.testclient import TestClient
@@ -16,7 +17,7 @@ from services.shared.settings import ServiceSettings
 
 @pytest.fixture
 def client(store: JobStore, settings: ServiceSettings) -> Iterator[TestClient]:
-    app = create_app("test", settings, [job_router(store, Guard(store.storage, settings))])
+    app = create_app("test", settings, [job_router(store, Guard(store.storage, settings), 2)])
     with TestClient(app, headers={"Authorization": f"Bearer {ensure_admin_key(settings.key_file)}"}) as opened:
         yield opened
 
@@ -62,6 +63,19 @@ def test_events_tell_every_change_and_end_with_the_job(client: TestClient, store
     assert [one["state"] for one in told] == ["queued", "queued", "succeeded"]
     assert [one["stage"] for one in told] == ["queued", "half", "done"]
     assert told[-1]["result"] == {"version": "v"}
+
+
+def test_streams_are_bounded_in_number(client: TestClient, store: JobStore) -> None:
+    job = store.submit("train", {})
+    with ThreadPoolExecutor(2) as threads:
+        streams = [threads.submit(client.get, f"/v1/jobs/{job.id}/events") for _ in range(2)]
+        time.sleep(0.5)
+        refused = client.get(f"/v1/jobs/{job.id}/events")
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "5")
+        assert client.get(f"/v1/jobs/{job.id}").status_code == 200
+        store.cancel(job.id)
+        assert [stream.result(10).status_code for stream in streams] == [200, 200]
+    assert client.get(f"/v1/jobs/{job.id}/events").status_code == 200
 
 
 def test_events_of_an_ended_job_are_its_end(client: TestClient, store: JobStore) -> None:

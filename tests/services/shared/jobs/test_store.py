@@ -176,14 +176,42 @@ def test_a_job_is_claimed_or_cancelled_never_both(storage: Storage) -> None:
     assert {states[job_id] for job_id in set(ids) - set(claimed)} <= {State.CANCELLED}
 
 
-def test_a_cancelled_job_whose_worker_is_gone_is_not_resumed(store: JobStore) -> None:
-    store.submit("train", {})
+def test_a_job_that_waits_again_is_cancelled_at_once(store: JobStore) -> None:
+    waiting = store.submit("train", {})
     job = store.claim("w", 60)
     assert job is not None
-    store.cancel(job.id)
+    store.release(job, "waiting: x", 600, waited=True)
+    assert store.cancel(waiting.id).state is State.CANCELLED
+
+
+def test_a_cancelled_job_with_something_to_clean_up_is_given_to_a_worker(storage: Storage) -> None:
+    store = JobStore(storage, cleaned=["train"])
+    silent, waiting = (store.submit("train", {"n": n}, active_key=f"k{n}") for n in range(2))
+    job, other = store.claim("w", 60), store.claim("w", 60)
+    assert job is not None
+    assert other is not None
     store.renew(job.id, job.owner or "", -1)
-    assert store.claim("v", 10) is None
-    assert store.get(job.id).state is State.CANCELLED
+    store.release(other, "waiting: x", 600, waited=True)
+    for one in (silent, waiting):
+        assert store.cancel(one.id).public()["stage"] == "cancelling"
+    assert store.submit("train", {"n": 1}, active_key="k1").id != waiting.id
+    claims = [store.claim("v", 10, ("train",)) for _ in range(2)]
+    assert {(one.id, one.cancel_requested) for one in claims if one} == {(silent.id, True), (waiting.id, True)}
+
+
+def test_waits_are_no_attempts_and_lost_claims_are(store: JobStore) -> None:
+    job_id = store.submit("train", {}).id
+    for _ in range(3):
+        job = store.claim("w", 60)
+        assert job is not None
+        assert store.release(job, "waiting: x", waited=True)
+        assert not store.release(job, "waiting: x", waited=True)
+    assert store.claim("w", -1) is not None
+    job = store.claim("w", 60)
+    assert job is not None
+    assert store.release(job, "waiting: x", waited=True)
+    found = store.get(job_id)
+    assert (found.attempts, found.waits) == (1, 4)
 
 
 def test_what_ended_stays_as_it_ended(store: JobStore) -> None:

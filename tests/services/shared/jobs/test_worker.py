@@ -11,11 +11,13 @@ from servers import Postgres
 from llactr_core.errors import ConflictError, JobCancelled, UnavailableError
 from llactr_core.progress import Progress
 from services.shared.jobs import worker
+from services.shared.jobs.context import Handler, JobContext
 from services.shared.jobs.job import Job
 from services.shared.jobs.store import JobStore
-from services.shared.jobs.worker import Handler, JobContext, run_worker
+from services.shared.jobs.worker import run_worker
 from services.shared.settings import ServiceSettings
 from services.shared.storage.storage import Storage, migrate
+from services.shared.telemetry.worker_server import Pulse
 
 
 @contextmanager
@@ -200,6 +202,64 @@ def test_cancelling_ends_the_handler(store: JobStore, settings: ServiceSettings)
         assert ended(store, job).state == "cancelled"
 
 
+def test_what_a_waiting_job_has_started_elsewhere_is_ended_when_it_is_cancelled(
+    store: JobStore, settings: ServiceSettings
+) -> None:
+    calls: list[str] = []
+
+    def need(_: JobContext) -> dict[str, Any]:
+        calls.append("started")
+        raise UnavailableError("the other service sleeps")
+
+    def end(context: JobContext) -> None:
+        calls.append("ended" if context.directory.exists() else "no folder")
+        if len(calls) == 2:
+            raise UnavailableError("the other service sleeps")
+
+    store.cleaned = frozenset({"need"})
+    job = store.submit("need", {})
+    with working(store, settings, {"need": need}):
+        until(lambda: store.get(job.id).waits > 0)
+    assert store.cancel(job.id).state == "queued"
+    stop = threading.Event()
+    thread = threading.Thread(target=run_worker, args=(store, {"need": need}, settings, stop, {"need": end}))
+    thread.start()
+    assert ended(store, job).state == "cancelled"
+    stop.set()
+    thread.join(10)
+    assert calls == ["started", "ended", "ended"]
+
+
+def test_a_job_waits_ever_longer_but_not_for_ever(
+    store: JobStore, settings: ServiceSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "FIRST_WAIT_S", 0.01)
+    brief = settings.model_copy(update={"max_wait_hours": 0.05 / 3600})
+    job = store.submit("need", {})
+
+    def need(_: JobContext) -> dict[str, Any]:
+        raise UnavailableError("the other service sleeps")
+
+    with working(store, brief, {"need": need}):
+        done = ended(store, job)
+    assert (done.state, done.waits) == ("failed", 3)
+    assert done.error is not None
+    assert done.error["code"] == "unavailable"
+
+
+def test_the_pulse_beats_while_a_job_runs(store: JobStore, settings: ServiceSettings) -> None:
+    pulse, stop = Pulse(), threading.Event()
+    job = store.submit("forever", {})
+    thread = threading.Thread(target=run_worker, args=(store, {"forever": forever}, settings, stop, {}, pulse))
+    thread.start()
+    until(lambda: store.get(job.id).stage == "turning")
+    time.sleep(0.5)
+    silent_s = pulse.silent_s()
+    stop.set()
+    thread.join(10)
+    assert silent_s < 0.4
+
+
 def test_a_stopped_worker_gives_its_job_back_at_once(store: JobStore, settings: ServiceSettings) -> None:
     slow = settings.model_copy(update={"lease_s": 600.0})
     job = store.submit("forever", {})
@@ -296,6 +356,7 @@ def test_jobs_outlive_a_database_that_is_away(postgres: Postgres, settings: Serv
 
 
 def test_two_workers_share_the_jobs(store: JobStore, settings: ServiceSettings) -> None:
+    patient = settings.model_copy(update={"lease_s": 60.0})  # a lease that ran out would mean a second attempt
     done: list[int] = []
 
     def note(context: JobContext) -> dict[str, Any]:
@@ -303,7 +364,7 @@ def test_two_workers_share_the_jobs(store: JobStore, settings: ServiceSettings) 
         return {}
 
     jobs = [store.submit("note", {"n": n}) for n in range(12)]
-    with working(store, settings, {"note": note}), working(store, settings, {"note": note}):
+    with working(store, patient, {"note": note}), working(store, patient, {"note": note}):
         for job in jobs:
             assert ended(store, job).state == "succeeded"
     assert sorted(done) == list(range(12))

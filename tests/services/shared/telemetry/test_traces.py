@@ -15,8 +15,9 @@ from starlette.testclient import TestClient
 from llactr_core.errors import OptionError
 from llactr_core.progress import Progress
 from services.shared.http.app import create_app
+from services.shared.jobs.context import Handler, JobContext
 from services.shared.jobs.store import JobStore
-from services.shared.jobs.worker import Handler, JobContext, run_worker
+from services.shared.jobs.worker import run_worker
 from services.shared.settings import ServiceSettings
 from services.shared.telemetry import traces
 from services.shared.telemetry.logs import JsonFormatter
