@@ -33,13 +33,13 @@ WORKERS, CONNECTIONS = 2, 16
 FEW = 4  # connections that keep two workers busy and let no queue grow
 MIX = (9, 1)  # requests of one row, and of a hundred
 TERM_S, KILL_S = 60.0, 20.0
-# A worker that starts takes half of the only core for seconds: callers are to wait then, and not to be refused.
-QUEUE_MS = "2000"
 REDIS_AT, POSTGRES_AT = 0.25, 0.55  # shares of the run after which they are lost
 
 
 def main() -> None:
     """Run, write the page, and say by the exit status whether it held."""
+    if len(sys.argv) > 1:
+        sys.exit("error: this takes no arguments; SOAK_SECONDS and SOAK_KILL_SECONDS say how long it runs")
     seconds = float(os.environ.get("SOAK_SECONDS", "600"))
     kill_seconds = float(os.environ.get("SOAK_KILL_SECONDS", "120"))
     with tempfile.TemporaryDirectory(prefix="llactr-soak-") as name, running(Path(name)) as soak:
@@ -149,7 +149,6 @@ def running(folder: Path) -> Iterator[Soak]:
     extra = {
         "LLACTR_CTR_WORKERS": str(WORKERS),
         "LLACTR_CTR_LOG_LEVEL": "WARNING",
-        "LLACTR_CTR_QUEUE_MS": QUEUE_MS,
     }
     house = CtrHouse(folder / "home", postgres.new_database(), redis.url, extra)
     for bundle in bundles:

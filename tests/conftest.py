@@ -1,5 +1,6 @@
 """The servers that tests of several rooms need: PostgreSQL, Redis, an object store; started when a test asks first."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,6 +13,10 @@ from servers import Postgres, Redis
 # A busy machine is no failure: what has to be fast has a test of its own.
 settings.register_profile("suite", deadline=None)
 settings.load_profile("suite")
+
+
+# Under nohup a hang-up is ignored, and children inherit that; some tests hang theirs up.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """What a version is made from, and the making: data and table -> bundle -> registered version, each step once."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from llactr_core import __version__
 from llactr_core.bundle import Bundle
@@ -63,7 +64,7 @@ def make_version(
     if out.exists():
         publish(out, registry.bundle_path(version))
     bundle = Bundle.open(registry.bundle_path(version))
-    lineage = _lineage(recipe, table, context.job.id)
+    lineage = _lineage(recipe, table, bundle, context.job.id)
     return registry.register(recipe.model, version, lineage, bundle.metrics)
 
 
@@ -81,12 +82,12 @@ def _train(recipe: Recipe, table: FieldTable | None, context: JobContext, regist
     )
 
 
-def _lineage(recipe: Recipe, table: FieldTable | None, job: str) -> Lineage:
+def _lineage(recipe: Recipe, table: FieldTable | None, bundle: Bundle, job: str) -> Lineage:
     enhanced = recipe.options.enhancer != "none"
-    parts = {"train": recipe.splits.train, "valid": recipe.splits.valid, "test": recipe.splits.test}
+    trained: dict[str, Any] = bundle.manifest["lineage"]  # type: ignore[assignment]
     return Lineage(
         dataset=recipe.dataset,
-        data_digest={name: source.digest() for name, source in parts.items()},
+        data_digest=trained["data"],
         data_schema=recipe.schema.model_dump(mode="json"),
         schema_fingerprint=recipe.schema.fingerprint,
         backbone=recipe.options.backbone,

@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from llactr_core.errors import UnavailableError
 from services.ctr import metrics
-from services.ctr.quality.quality import Labels, LiveQuality, Quality, VersionQuality
+from services.ctr.quality.quality import Drift, Labels, LiveQuality, Quality, VersionQuality
 from services.ctr.registry.store import Registry
 from services.ctr.settings import CtrSettings
 from services.ctr.traffic.comparison import Comparison, Comparisons
@@ -67,7 +67,7 @@ class LiveComputer:
         self._thread.join(CLOSE_S)
 
     def compute(self) -> None:
-        """Compute and write the numbers of every model whose numbers are old.
+        """Compute and write the numbers of every model whose numbers are old; a model that fails stops no other.
 
         Raises:
             UnavailableError: the database does not answer.
@@ -76,8 +76,14 @@ class LiveComputer:
             now = time_of(session)
             at = {row.model: row.at for row in session.execute(select(LiveRow.model, LiveRow.at))}
         for summary in self._registry.models():
-            if now - at.get(summary.name, -math.inf) >= self._every_s / 2:
+            if now - at.get(summary.name, -math.inf) < self._every_s / 2:
+                continue
+            try:
                 self._write(summary.name)
+            except UnavailableError:
+                raise
+            except Exception:
+                logger.exception("the live numbers of %r could not be computed", summary.name)
 
     def _write(self, model: str) -> None:
         shadows = tuple(self._comparisons.read(model, self._hours))
@@ -89,11 +95,15 @@ class LiveComputer:
             session.execute(insert.on_conflict_do_update(index_elements=["model"], set_=changed), row)
 
     def _quality_of(self, model: str) -> LiveQuality:
-        drift = self._quality.drift(model, self._hours)
+        drift: tuple[Drift, ...] = ()
+        try:
+            drift = tuple(self._quality.drift(model, self._hours))
+        except UnavailableError as error:
+            logger.warning("the drift of %r could not be looked at: %s", model, error)
         try:
             quality = self._quality.scored(model, self._hours)
         except UnavailableError as error:
-            logger.warning("the labels of %r could not be looked at, its drift could: %s", model, error)
+            logger.warning("the labels of %r could not be looked at: %s", model, error)
             none = Labels(received=0, unmatched=0)
             quality = LiveQuality(
                 model=model, window_hours=self._hours, capped=False, versions=(), drift=(), outcomes=none

@@ -17,13 +17,12 @@ from starlette.requests import ClientDisconnect, Request
 
 from llactr_core.errors import DeadlineError, OverloadError
 from services.ctr import metrics
+from services.ctr.serving.delay import LoopAge, Standing
 from services.ctr.settings import CtrSettings
 
 T = TypeVar("T")
 FIRST_SECONDS_PER_ROW = 20e-6
 FIRST_ROWS_PER_BYTE = 1 / 250
-SHORT_PASS_S = 0.005
-FEW_REQUESTS = 8
 LEARNED = 0.1  # the weight of the newest measurement
 
 
@@ -152,6 +151,7 @@ class Admission:
         self._lane = Lane("rows", settings.score_threads, self._longest_s)
         self._bulk = Lane("bulk", 1, settings.bulk_queue_ms / 1000)
         self._age = LoopAge()
+        self._standing = Standing(self._longest_s / 3, self._longest_s)
         self._rows_per_byte: dict[str, float] = {}  # by the form of the body
         self._requests = 0
         self._bytes = 0
@@ -183,7 +183,7 @@ class Admission:
             raise _refused("requests")
         if self._bytes + size > self._most_bytes and self._requests:
             raise _refused("bytes")
-        if age_s > self._longest_s / 3:  # a third, so that who is refused hears so within the whole
+        if self._standing.counts(age_s):
             raise _refused("loop")
         _check_wait(lane, age_s, timeout_s)
         self._requests += 1
@@ -235,42 +235,6 @@ class Admission:
         if rows <= self._inline_rows:
             return None
         return self._lane if rows <= self._bulk_rows else self._bulk
-
-
-class LoopAge:
-    """How long a request that the event loop turns to now may have waited for other requests.
-
-    The loop reads all sockets that have something, then runs all requests read: one pass. What is run now was read
-    before this pass began, and arrived at the earliest when the pass before began, if that ended just before. A pass of
-    few requests that took long was held up by something else, and refusing requests would not help it. Time is the
-    processor time of the loop's thread: while other processes have the core no queue of requests is to blame.
-    """
-
-    def __init__(self) -> None:
-        self._began: float | None = None
-        self._requests = 0
-        self._before: float | None = None
-
-    def seconds(self) -> float:
-        """The age in seconds."""
-        now = time.thread_time()
-        if self._began is None:
-            self._began, self._requests = now, 0
-            asyncio.get_running_loop().call_soon(self._end)
-        self._requests += 1
-        if self._before is not None:
-            return now - self._before
-        return now - self._began if self._requests > FEW_REQUESTS else 0.0
-
-    def _end(self) -> None:
-        began, self._began = self._began, None
-        if began is not None and self._requests > FEW_REQUESTS and time.thread_time() - began > SHORT_PASS_S:
-            self._before = began
-            loop = asyncio.get_running_loop()
-            loop.call_soon(loop.call_soon, self._forget)  # sockets are read in one turn, their requests run in the next
-
-    def _forget(self) -> None:
-        self._before = None
 
 
 def _move(ticket: Ticket, lane: Lane | None, rows: float) -> None:

@@ -10,7 +10,8 @@ from pydantic import Field as Setting
 from sqlalchemy import delete, select
 
 from llactr_core.errors import NotFoundError
-from services.ctr.registry.store import CHAMPION, NAME_PATTERN, Registry
+from services.ctr.registry.store import CHAMPION, NAME_PATTERN, Registry, require_model
+from services.ctr.registry.tables import AliasRow
 from services.ctr.traffic.tables import TrafficRow, named_by
 from services.shared.storage.clock import time_of
 from services.shared.storage.storage import Storage
@@ -132,16 +133,16 @@ class Plans:
         Raises:
             NotFoundError: no such model, or it lacks an alias of the plan.
         """
-        self._registry.versions(model)
-        known = self._registry.aliases().get(model, {})
-        unknown = sorted(plan.aliases() - set(known))
-        if unknown:
-            raise NotFoundError(
-                f"model {model!r} has no alias {', '.join(map(repr, unknown))}; it has: "
-                f"{', '.join(sorted(known)) or 'none'}. PUT /v1/admin/models/{model}/aliases/{unknown[0]} makes one"
-            )
         kept = plan.normalised()
         with self._storage.session() as session:
+            require_model(session, model, lock=True)  # no alias of the plan is removed meanwhile
+            known = set(session.scalars(select(AliasRow.alias).where(AliasRow.model == model)))
+            unknown = sorted(plan.aliases() - known)
+            if unknown:
+                raise NotFoundError(
+                    f"model {model!r} has no alias {', '.join(map(repr, unknown))}; it has: "
+                    f"{', '.join(sorted(known)) or 'none'}. PUT /v1/admin/models/{model}/aliases/{unknown[0]} makes one"
+                )
             row = {"model": model, "plan": kept.model_dump(mode="json"), "updated_at": time_of(session)}
             insert = insert_into(session, TrafficRow)
             changed = {name: insert.excluded[name] for name in ("plan", "updated_at")}

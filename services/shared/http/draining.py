@@ -17,6 +17,7 @@ from services.shared.http.problems import RETRY_AFTER_S, answer, describe
 
 QUIET_S = 0.5
 LOOK_S = 0.05
+HANDOVER_S = 30.0
 GRACE_S = 3
 KEEP_ALIVE_S = 75  # longer than clients keep a connection that they do not use, so that it is they who close it
 
@@ -86,7 +87,8 @@ class DrainingServer(uvicorn.Server):
         proxies: the addresses and networks of proxies whose X-Forwarded-For is believed.
         is_whole: asked when draining begins, whether the whole service ends. If so, connections are accepted until
             the end, since nobody else would; if not, the other processes accept them.
-        started_up, draining: called when these states begin.
+        started_up, leaving: called when it begins to serve, and when it is told to end.
+        is_free: asked from then on for `HANDOVER_S` at most; it serves as ever until that is true, and drains then.
     """
 
     def __init__(
@@ -98,7 +100,8 @@ class DrainingServer(uvicorn.Server):
         proxies: Sequence[str] = (),
         is_whole: Callable[[], bool] = lambda: True,
         started_up: Callable[[], None] = lambda: None,
-        draining: Callable[[], None] = lambda: None,
+        leaving: Callable[[], None] = lambda: None,
+        is_free: Callable[[], bool] = lambda: True,
     ) -> None:
         config = uvicorn.Config(
             drain,
@@ -117,7 +120,8 @@ class DrainingServer(uvicorn.Server):
         self._drain_s = drain_s
         self._is_whole = is_whole
         self._started_up = started_up
-        self._draining = draining
+        self._leaving = leaving
+        self._is_free = is_free
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to serve."""
@@ -126,10 +130,13 @@ class DrainingServer(uvicorn.Server):
             self._started_up()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Drain, then close."""
+        """Wait until another process serves, drain, then close."""
+        self._leaving()
+        told = time.monotonic()
+        while not (self._is_free() or self.force_exit or time.monotonic() > told + HANDOVER_S):
+            await asyncio.sleep(LOOK_S)
         whole = self._is_whole()
         self._drain.begin(whole=whole)
-        self._draining()
         if not whole:
             for server in self.servers:
                 server.close()

@@ -18,7 +18,7 @@ from pydantic_settings import SettingsError
 
 from llactr_core.errors import LlactrError, OptionError
 from services.shared.http.draining import Drain, DrainingServer
-from services.shared.http.workers import DRAINING, READY, Place, Workers
+from services.shared.http.workers import LEAVING, READY, Place, Workers
 from services.shared.jobs.context import CleanUp, Handler
 from services.shared.jobs.store import JobStore
 from services.shared.jobs.worker import run_worker
@@ -97,7 +97,8 @@ def _server(app: FastAPI, settings: ServiceSettings, place: Place | None) -> Dra
         proxies=proxies,
         is_whole=place.ends_all,
         started_up=partial(place.say, READY),
-        draining=partial(place.say, DRAINING),
+        leaving=partial(place.say, LEAVING),
+        is_free=place.is_free,
     )
 
 

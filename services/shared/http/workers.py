@@ -2,10 +2,12 @@
 
 The parent binds the socket and serves nothing; every worker accepts from it. What waits in its queue therefore belongs
 to no worker, and is lost with none (as it would be with a socket each, by SO_REUSEPORT). Each worker is a fresh process
-with a channel to the parent, on which it says `READY` and `DRAINING`, and hears `END`; its end is that of the parent.
+with a channel to the parent, on which it says `READY` and `LEAVING`, and hears `GO` and `END`; its end is that of the
+parent. One that is told to end serves on until another one does in its place (`GO`), and drains only then.
 """
 
 import logging
+import math
 import os
 import signal
 import socket
@@ -17,11 +19,11 @@ from dataclasses import dataclass, field
 from tempfile import TemporaryDirectory
 from types import FrameType
 
-from services.shared.http.draining import GRACE_S
+from services.shared.http.draining import GRACE_S, HANDOVER_S
 from services.shared.telemetry import several
 
 PLACE = "LLACTR_API_WORKER"
-READY, DRAINING, END = b"r", b"d", b"e"
+READY, LEAVING, GO, END = b"r", b"l", b"g", b"e"
 TICK_S = 0.1
 HEALTHY_S = 10.0
 FIRST_PAUSE_S = 0.5
@@ -39,6 +41,7 @@ class Place:
         self.listener = listener
         self._channel = channel
         self._ends_all = False
+        self._is_free = False
 
     @classmethod
     def given(cls) -> "Place | None":
@@ -53,6 +56,10 @@ class Place:
         """Whether the parent ends all of its workers."""
         return self._ends_all
 
+    def is_free(self) -> bool:
+        """Whether this worker may go: another one serves in its place, or all end."""
+        return self._is_free
+
     def follow(self) -> None:
         """End, as by SIGTERM, when the parent says so or is gone."""
         threading.Thread(target=self._follow, name="parent", daemon=True).start()
@@ -66,8 +73,11 @@ class Place:
 
     def _follow(self) -> None:
         try:
-            self._ends_all = self._channel.recv(1) == END
+            while (word := self._channel.recv(1)) == GO:
+                self._is_free = True
+            self._ends_all = word == END
         finally:
+            self._is_free = True
             os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -86,14 +96,31 @@ class _Worker:
     started: float = field(default_factory=time.monotonic)
     is_ready: bool = False
     left: float | None = None
+    freed: float | None = None
 
     @property
     def is_leaving(self) -> bool:
         return self.left is not None
 
+    @property
+    def drains_from(self) -> float:
+        """When it begins to drain at the latest, in seconds of `time.monotonic`; never while it is not leaving."""
+        return math.inf if self.left is None else self.freed or self.left + HANDOVER_S
+
     def leave(self) -> None:
-        """From here on another one serves in its place."""
+        """From here on another one is to serve in its place."""
         self.left = self.left or time.monotonic()
+
+    def free(self) -> None:
+        """Let it go."""
+        self.freed = time.monotonic()
+        self.say(GO)
+
+    def say(self, word: bytes) -> None:
+        try:
+            self.channel.send(word)
+        except OSError:
+            logger.info("API process %d has ended", self.process.pid)
 
     def hear(self) -> None:
         try:
@@ -101,7 +128,7 @@ class _Worker:
         except OSError:  # nothing was said
             return
         self.is_ready = self.is_ready or READY in words
-        if DRAINING in words:
+        if LEAVING in words:
             self.leave()
 
 
@@ -160,14 +187,21 @@ class Workers:
                 self._buried(worker, status)
                 if status > 0 and not self._was_ready:
                     return status
-            elif worker.left is not None and time.monotonic() > worker.left + self._stop_s:
+            elif time.monotonic() > worker.drains_from + self._stop_s:
                 logger.error("API process %d did not end in %.0f s and is killed", worker.process.pid, self._stop_s)
                 worker.process.kill()
+        self._free_leaving()
         if time.monotonic() >= self._start_at:
             has_successor = self._successor in self._workers and len(self._outdated) > 0
             for _ in range(self._count + has_successor - sum(not worker.is_leaving for worker in self._workers)):
                 self._start()
         return 0
+
+    def _free_leaving(self) -> None:
+        if sum(worker.is_ready and not worker.is_leaving for worker in self._workers) >= self._count:
+            for worker in self._workers:
+                if worker.is_leaving and worker.freed is None:
+                    worker.free()
 
     def _start(self) -> _Worker:
         used = {worker.number for worker in self._workers}
@@ -231,10 +265,7 @@ class Workers:
     def _end_all(self) -> None:
         self._listener.close()
         for worker in self._workers:
-            try:
-                worker.channel.send(END)
-            except OSError:
-                logger.info("API process %d has ended", worker.process.pid)
+            worker.say(END)
         if not self._have_ended(self._stop_s):
             logger.error("an API process did not end in %.0f s and is killed", self._stop_s)
         for worker in self._workers:

@@ -251,7 +251,6 @@ def test_the_state_file_is_always_whole(tmp_path: Path) -> None:
     StateFile(tmp_path).set(table_version="t")
     assert StateFile(tmp_path).state.model_dump() == {
         "parent": None,
-        "start_from": None,
         "llm_job": "a",
         "sampled": False,
         "table_version": "t",

@@ -152,15 +152,33 @@ def test_a_process_that_was_held_up_by_others_refuses_nobody(tmp_path: Path) -> 
     run(tmp_path, work)
 
 
-def test_a_loop_that_is_behind_refuses_until_it_has_caught_up(tmp_path: Path) -> None:
-    async def work(admission: Admission) -> None:
-        for _ in range(10):
-            admission.leave(admission.enter(10, None))
-        work_for(0.08)  # what the requests of this pass cost
-        with pytest.raises(OverloadError, match="loop"):
-            admission.enter(10, None)
-        await asyncio.sleep(0.02)
+async def late_pass(admission: Admission, *costs: float) -> list[bool]:
+    """Ten requests in one pass of the loop, then one after each of the costs in seconds; which of those were let in."""
+    for _ in range(10):
         admission.leave(admission.enter(10, None))
+    let_in = []
+    for cost in costs:
+        work_for(cost)
+        try:
+            admission.leave(admission.enter(10, None))
+        except OverloadError as error:
+            let_in.append("(loop)" not in error.detail)
+        else:
+            let_in.append(True)
+    await asyncio.sleep(0.02)
+    return let_in
+
+
+def test_a_burst_refuses_nobody_and_a_queue_that_stands_does_until_it_is_gone(tmp_path: Path) -> None:
+    async def work(admission: Admission) -> None:
+        for _ in range(4):  # each is behind for 80 ms, and has caught up with the next
+            assert await late_pass(admission, 0.08) == [True]
+            admission.leave(admission.enter(10, None))
+            await asyncio.sleep(0.02)
+        assert await late_pass(admission, 0.05, 0.06, 0.06) == [True, True, False]
+        assert await late_pass(admission, 0.02, 0.03) == [True, False], "what is late is refused at once from here on"
+        await asyncio.sleep(1.0)
+        assert await late_pass(admission, 0.05) == [True]
 
     run(tmp_path, work)
 

@@ -207,6 +207,22 @@ def test_workers_told_to_end_and_renewed_ones_fail_no_request(pair: Api) -> None
     assert len(api.served) >= 4
 
 
+def test_a_worker_that_is_told_to_end_serves_until_another_one_does(pair: Api) -> None:
+    api = pair
+    first = api.until_up(2)
+    with closing(api.connection()) as connection:
+        while int(api.get("/pid", connection)[1]) != first[0]:
+            connection.close()
+        os.kill(first[0], signal.SIGTERM)
+        wait_until(lambda: len(api.workers()) == 3, 20, "the replacement to start")
+        (new,) = set(api.workers()) - set(first)
+        while not api.get("/pid", connection)[2]:  # it drains from the answer on that closes the connection
+            time.sleep(0.01)
+        began = time.monotonic()
+        assert new in api.until_up(2)
+        assert time.monotonic() < began + 1, "the replacement served before the worker drained"
+
+
 def test_a_killed_worker_is_replaced_takes_only_what_it_was_at_and_its_counts_stay(pair: Api) -> None:
     api = pair
     workers = api.until_up(2)
