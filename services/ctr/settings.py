@@ -111,7 +111,10 @@ class CtrSettings(ServiceSettings):
     )
     gate_ratio_high: float = Field(default=1.1, gt=0, description="The largest such ratio.")
     gate_timeout_s: float = Field(
-        default=120.0, gt=0, le=3600, description="Seconds that an API process waits for the gate's decision."
+        default=120.0,
+        gt=0,
+        le=3600,
+        description="Seconds that an API process waits for the gate, or for a bundle to be verified.",
     )
     keep_versions: int = Field(
         default=20,

@@ -1,16 +1,14 @@
 """The gate in a process of its own, so that an API process goes on scoring while it judges."""
 
-import json
-import os
-import subprocess
-import sys
 import threading
 from dataclasses import asdict
 from pathlib import Path
 
-from llactr_core.errors import BundleError, OverloadError, UnavailableError
+from llactr_core.errors import BundleError, OverloadError
 from services.ctr.promotion.gate import GateResult, GateRule
+from services.shared.child import ask
 
+MODULE = "services.ctr.promotion.judge"
 TURN_S = 1.0  # so long a caller waits for its turn: each that waits holds a thread of the API
 
 
@@ -33,31 +31,13 @@ class ChildJudge:
             OverloadError: other promotions are being judged.
             UnavailableError: the gate took too long, or ended without a result.
         """
-        asked = {
-            "challenger": str(challenger.resolve()),
-            "champion": str(champion.resolve()),
-            "rule": asdict(rule),
-            "parent": os.getpid(),
-        }
+        asked = {"challenger": str(challenger.resolve()), "champion": str(champion.resolve()), "rule": asdict(rule)}
         if not self._turn.acquire(timeout=TURN_S):
             raise OverloadError("another promotion is being judged; send the call again in a moment")
         try:
-            answer = self._answer(json.dumps(asked))
+            answer = ask(MODULE, "the gate (gate_timeout_s)", asked, self._seconds)
         finally:
             self._turn.release()
         if "error" in answer:
-            raise BundleError(answer["error"])
+            raise BundleError(str(answer["error"]))
         return GateResult.of_json(answer)
-
-    def _answer(self, asked: str) -> dict[str, str]:
-        command = [sys.executable, "-m", "services.ctr.promotion.judge"]
-        try:
-            done = subprocess.run(command, input=asked, capture_output=True, text=True, timeout=self._seconds)
-            answer: dict[str, str] = json.loads(done.stdout)
-        except subprocess.TimeoutExpired:
-            raise UnavailableError(
-                f"the gate did not decide within {self._seconds:.0f} s (setting gate_timeout_s); send the call again"
-            ) from None
-        except (OSError, ValueError) as error:
-            raise UnavailableError("the gate ended without a result; send the call again") from error
-        return answer

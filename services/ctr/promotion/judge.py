@@ -1,23 +1,18 @@
-"""Two bundles before the gate. As a process, `python -m services.ctr.promotion.judge`: JSON in, JSON out, niced.
+"""Two bundles before the gate. As a process, `python -m services.ctr.promotion.judge`: JSON in, JSON out.
 
-In: {"challenger": folder, "champion": folder, "rule": GateRule, "parent": pid; who outlives it ends}.
+In: {"challenger": folder, "champion": folder, "rule": GateRule}.
 Out: a GateResult as JSON, or {"error": why the challenger cannot be judged}.
 """
 
-import json
-import os
-import sys
-import threading
-import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from llactr_core.bundle import GATE_ROWS
 from llactr_core.errors import BundleError, DataError
 from llactr_core.scorer import Scorer
 from services.ctr.promotion.gate import GateResult, GateRule, judge
-
-NICE = 10
-LOOK_S = 1.0
+from services.shared.child import answer_with
 
 
 def judge_bundles(challenger: Path, champion: Path, rule: GateRule) -> GateResult:
@@ -35,24 +30,13 @@ def judge_bundles(challenger: Path, champion: Path, rule: GateRule) -> GateResul
     return judge(scorer, other, challenger / GATE_ROWS, rule)
 
 
-def main() -> None:
-    """Judge what stdin names."""
-    os.nice(NICE)
-    asked = json.load(sys.stdin)
-    threading.Thread(target=_end_with, args=(int(asked["parent"]),), daemon=True).start()
+def _answer(asked: Mapping[str, Any]) -> Mapping[str, object]:
+    paths = Path(asked["challenger"]), Path(asked["champion"])
     try:
-        result = judge_bundles(Path(asked["challenger"]), Path(asked["champion"]), GateRule(**asked["rule"]))
-        answer = result.as_json()
+        return judge_bundles(*paths, GateRule(**asked["rule"])).as_json()
     except (BundleError, DataError) as error:
-        answer = {"error": error.detail}
-    json.dump(answer, sys.stdout)
-
-
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(LOOK_S)
-    os._exit(1)
+        return {"error": error.detail}
 
 
 if __name__ == "__main__":
-    main()
+    answer_with(_answer)

@@ -132,9 +132,9 @@ class Promotion:
                 it moves at this moment.
         """
         trail = self._registry.trail(model)
-        if leaving is not None and trail[-1:] != [leaving]:
-            champion = trail[-1] if trail else "none"
-            raise ConflictError(f"the champion of {model!r} is {champion}, not {leaving}; nothing was rolled back")
+        present = self._registry.aliases().get(model, {}).get(CHAMPION)
+        if leaving is not None and present != leaving:
+            raise ConflictError(f"the champion of {model!r} is {present}, not {leaving}; nothing was rolled back")
         if len(trail) < 2:
             raise ConflictError(
                 f"model {model!r} has no champion before the present one to go back to; "

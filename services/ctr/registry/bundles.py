@@ -8,8 +8,8 @@ from pathlib import Path
 
 from sqlalchemy import select
 
+from llactr_core.bundle import Bundle
 from llactr_core.errors import BundleError
-from llactr_core.scorer import Scorer
 from services.ctr.registry.store import Registry
 from services.ctr.registry.tables import VersionRow
 from services.shared.storage.storage import hold
@@ -30,7 +30,7 @@ def publish(out: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.utime(target)  # `remove_unnamed` spares it until its row is written
-        Scorer.load(target)
+        Bundle.open(target)
     except FileNotFoundError:
         out.rename(target)
     except BundleError:

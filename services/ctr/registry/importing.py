@@ -9,15 +9,16 @@ from pathlib import Path
 from llactr_core.bundle import MANIFEST, Bundle
 from llactr_core.errors import BundleError, InputError
 from llactr_core.remote import Location
-from llactr_core.scorer import Scorer
 from services.ctr.registry.bundles import publish
 from services.ctr.registry.records import Lineage, ModelVersion
 from services.ctr.registry.store import Registry
+from services.ctr.registry.verifying import verify
 from services.ctr.settings import CtrSettings
 from services.shared.datasets import resolve_dataset
 from services.shared.storage.blobs import writing
 
 MOST_MANIFEST_BYTES = 16 * 2**20
+COPIED_AT_ONCE = 2**20
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
@@ -26,7 +27,7 @@ def import_bundle(registry: Registry, settings: CtrSettings, model: str, uri: st
 
     Args:
         registry: where the version goes.
-        settings: `data_roots` says which folders and URLs may be read.
+        settings: `data_roots` says which folders and URLs may be read, `memory_mb` how large a bundle can be.
         model: the model, which is made when it is new.
         uri: a local folder or a URL that fsspec reads.
 
@@ -34,15 +35,16 @@ def import_bundle(registry: Registry, settings: CtrSettings, model: str, uri: st
         PermissionDenied: it lies outside of the allowed folders and URLs.
         NotFoundError: there is nothing.
         InputError: it is no bundle, or a damaged one, or belongs to another schema than it says.
-        UnavailableError: a remote store does not answer, or the disk is full.
+        UnavailableError: a remote store does not answer, the disk is full, or the bundle is not verified in time.
     """
     source = resolve_dataset(uri, settings.data_roots)
     part = registry.bundles / f".{secrets.token_hex(8)}.import"
     try:
         with writing(registry.bundles):
             part.mkdir(parents=True)
-            _copy(source, part)
-        bundle = Scorer.load(part).bundle
+            _copy(source, part, settings.memory_mb * 2**20)
+        verify(part, settings.gate_timeout_s)
+        bundle = Bundle.open(part)
         lineage = _lineage(bundle, str(source))
         with writing(registry.bundles):
             publish(part, registry.bundle_path(bundle.version))
@@ -54,8 +56,8 @@ def import_bundle(registry: Registry, settings: CtrSettings, model: str, uri: st
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _copy(source: Location, part: Path) -> None:
-    """The manifest and the files that it names."""
+def _copy(source: Location, part: Path, most: int) -> None:
+    """The manifest and the files that it names, at most so many bytes: more could not be loaded."""
     try:
         with (source / MANIFEST).open("rb") as file:
             manifest = json.loads(file.read(MOST_MANIFEST_BYTES))
@@ -67,7 +69,11 @@ def _copy(source: Location, part: Path) -> None:
             raise BundleError(f"{name!r} cannot be the name of its file")
         try:
             with (source / name).open("rb") as file, (part / name).open("wb") as copy:
-                shutil.copyfileobj(file, copy)
+                while content := file.read(COPIED_AT_ONCE):
+                    most -= len(content)
+                    if most < 0:
+                        raise BundleError("it takes more bytes than `memory_mb` allows for all loaded models")
+                    copy.write(content)
         except (FileNotFoundError, IsADirectoryError) as error:
             raise BundleError(f"it lacks {name}") from error
 

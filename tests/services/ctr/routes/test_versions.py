@@ -10,7 +10,11 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from llactr_core.errors import InputError
+from llactr_core.scorer import Scorer
 from services.ctr.api import build_app
+from services.ctr.registry.importing import import_bundle
+from services.ctr.registry.store import Registry
 from services.ctr.settings import CtrSettings
 
 MODEL = "/v1/admin/models/tiny"
@@ -44,6 +48,27 @@ def test_a_bundle_from_elsewhere_becomes_a_version_that_can_be_promoted(
     ).json()
     assert alias["reason"] == "the model's first champion"
     assert elsewhere.is_dir()
+
+
+def test_a_bundle_from_elsewhere_is_not_loaded_in_the_process_that_scores(
+    service: Any, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(_: object, path: Path) -> Scorer:
+        raise AssertionError(f"{path} is loaded in the process that scores")
+
+    monkeypatch.setattr(Scorer, "load", classmethod(load))
+    assert register(service, elsewhere).status_code == 201
+
+
+def test_a_bundle_that_is_larger_than_the_memory_is_not_copied(
+    registry: Registry, elsewhere: Path, settings: CtrSettings
+) -> None:
+    with (elsewhere / "graph.onnx").open("ab") as file:
+        file.truncate(3 * 2**20)
+    small = settings.model_copy(update={"memory_mb": 2, "data_roots": [elsewhere.parent]})
+    with pytest.raises(InputError, match="memory_mb"):
+        import_bundle(registry, small, "tiny", str(elsewhere))
+    assert list(registry.bundles.iterdir()) == []
 
 
 def damage(bundle: Path, how: str) -> None:
