@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
+import random
 import re
 import time
-import uuid
+from functools import lru_cache
 
+from prometheus_client import Counter, Histogram
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -39,7 +41,7 @@ class RequestLog:
             return
         headers = dict(scope["headers"])
         given = headers.get(b"x-request-id", b"")
-        name = given.decode() if ACCEPTED_ID.fullmatch(given) else uuid.uuid4().hex
+        name = given.decode() if ACCEPTED_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
         scope.setdefault("state", {})["request_id"] = name
         token = request_id.set(name)
         trace = traces.begin_request(scope["method"], scope["path"], headers)
@@ -96,10 +98,22 @@ def _count(scope: Scope, out: _Outgoing, seconds: float) -> None:
     route = _route_of(scope) or "unknown"
     method = scope["method"] if scope["method"] in METHODS else "other"
     status = f"{out.status // 100}xx" if out.status else "none"
-    metrics.REQUESTS.labels(method, route, status).inc()
-    metrics.REQUEST_SECONDS.labels(method, route).observe(seconds)
-    metrics.REQUEST_BYTES.labels(route).observe(scope["state"].get("body_bytes", 0))
-    metrics.RESPONSE_BYTES.labels(route).observe(out.bytes)
+    requests, request_seconds, request_bytes, response_bytes = _series(method, route, status)
+    requests.inc()
+    request_seconds.observe(seconds)
+    request_bytes.observe(scope["state"].get("body_bytes", 0))
+    response_bytes.observe(out.bytes)
+
+
+@lru_cache(maxsize=1024)
+def _series(method: str, route: str, status: str) -> tuple[Counter, Histogram, Histogram, Histogram]:
+    """The series of a kind of request; to look them up again for each one takes as long as to count it."""
+    return (
+        metrics.REQUESTS.labels(method, route, status),
+        metrics.REQUEST_SECONDS.labels(method, route),
+        metrics.REQUEST_BYTES.labels(route),
+        metrics.RESPONSE_BYTES.labels(route),
+    )
 
 
 def _log(scope: Scope, status: int, seconds: float) -> None:
