@@ -126,6 +126,8 @@ class DrainingServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to serve."""
         await super().startup(sockets)
+        for listener in sockets or ():
+            listener.listen(self.config.backlog)  # again: uvloop has made the queue as long as what it accepts
         if self.started:
             self._started_up()
 

@@ -18,7 +18,7 @@ from pydantic_settings import SettingsError
 
 from llactr_core.errors import LlactrError, OptionError
 from services.shared.http.draining import Drain, DrainingServer
-from services.shared.http.workers import LEAVING, READY, Place, Workers
+from services.shared.http.workers import BACKLOG, LEAVING, READY, Place, Workers
 from services.shared.jobs.context import CleanUp, Handler
 from services.shared.jobs.store import JobStore
 from services.shared.jobs.worker import run_worker
@@ -27,7 +27,6 @@ from services.shared.telemetry.logs import configure_logging
 from services.shared.telemetry.traces import close_tracing, configure_tracing
 from services.shared.telemetry.worker_server import Pulse, show
 
-BACKLOG = 2048
 NOT_STARTED = 3
 USER_INFO = re.compile(r"//[^/\s\"]*@")
 

@@ -24,6 +24,7 @@ from services.shared.telemetry import several
 
 PLACE = "LLACTR_API_WORKER"
 READY, LEAVING, GO, END = b"r", b"l", b"g", b"e"
+BACKLOG = 2048
 TICK_S = 0.1
 HEALTHY_S = 10.0
 FIRST_PAUSE_S = 0.5
@@ -83,10 +84,11 @@ class Place:
 
 
 class Listener(socket.socket):
-    """A listening socket that keeps its queue as it was made: asyncio would shrink it to what it accepts at once."""
+    """A listening socket whose queue keeps its length: event loops would shrink it to what they accept at once."""
 
     def listen(self, _backlog: int = 0) -> None:
-        """Nothing: it listens already."""
+        """Make the queue as long as the parent made it."""
+        super().listen(BACKLOG)
 
 
 @dataclass

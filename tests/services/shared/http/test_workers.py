@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -11,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import psutil
@@ -205,6 +206,20 @@ def test_workers_told_to_end_and_renewed_ones_fail_no_request(pair: Api) -> None
     wait_until(lambda: not set(second) & set(api.workers()), 40, "all workers to be renewed")
     assert api.failed() == []
     assert len(api.served) >= 4
+
+
+def test_callers_wait_in_a_long_queue(pair: Api) -> None:
+    """Where it is full a caller's connection is dropped, and tried again by its kernel a second later."""
+    workers = pair.until_up(2)
+    for worker in workers:
+        os.kill(worker, signal.SIGSTOP)
+    try:
+        with ExitStack() as opened:
+            for _ in range(100):
+                opened.enter_context(socket.create_connection(("127.0.0.1", pair.port), timeout=0.8))
+    finally:
+        for worker in workers:
+            os.kill(worker, signal.SIGCONT)
 
 
 def test_a_worker_that_is_told_to_end_serves_until_another_one_does(pair: Api) -> None:
