@@ -236,6 +236,7 @@ def test_a_worker_that_is_told_to_end_serves_until_another_one_does(pair: Api) -
         began = time.monotonic()
         assert new in api.until_up(2)
         assert time.monotonic() < began + 1, "the replacement served before the worker drained"
+    wait_until(lambda: first[0] not in api.workers(), 20, "the worker to end")
 
 
 def test_a_killed_worker_is_replaced_takes_only_what_it_was_at_and_its_counts_stay(pair: Api) -> None:
