@@ -67,7 +67,7 @@ def kill_in(house: CtrHouse, job_id: str, stage: str) -> bool:
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("stages", [["train"], pytest.param(list(STAGES), marks=pytest.mark.long)], ids=len)
+@pytest.mark.parametrize("stages", [["tune", "train"], pytest.param(list(STAGES), marks=pytest.mark.long)], ids=len)
 def test_killed_in_every_stage_the_refresh_is_done_once(
     house: CtrHouse, llm: Any, bundles: dict[str, Bundle], stages: list[str]
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-KILLS = {"two": (1, 1), "ten": (3, 1, 1, 1, 1, 1, 1, 1)}  # of each job
+KILLS = {"three": (2, 1), "ten": (3, 1, 1, 1, 1, 1, 1, 1)}  # of each job
 SAMPLES = {"user_gender": ["F", "M"], "movie_genre": ["Comedy", "Drama", "Noir", "War"], "zip": ["94110", "10001", "7"]}
 BODY = {"samples": SAMPLES, "ssft": {"epochs": 12, "batch_size": 4, "rank": 2, "alpha": 4}}
 
@@ -23,7 +23,7 @@ def taken_up(house: Any, job_id: str, attempt: int) -> bool:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("plan", ["two", pytest.param("ten", marks=pytest.mark.long)])
+@pytest.mark.parametrize("plan", ["three", pytest.param("ten", marks=pytest.mark.long)])
 def test_kills_change_nothing(new_house: Any, wait_for: Any, plan: str) -> None:
     planned = KILLS[plan]
     house = new_house()

@@ -253,7 +253,7 @@ def test_a_killed_worker_is_replaced_takes_only_what_it_was_at_and_its_counts_st
     for _ in range(40):
         api.get("/pid")
     assert value(series) == [before + 40]
-    assert len(value("process_resident_memory_bytes{")) == 2
+    wait_until(lambda: len(value("process_resident_memory_bytes{")) == 2, 10, "only the living to be shown")
     assert value("llactr_storage_up ") == [1.0]
     assert value("llactr_worker_heartbeat") == []
     assert value("llactr_http_requests_in_flight ") == [1.0]
