@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import sys
 from collections.abc import Mapping
 from typing import Self
 
@@ -75,9 +76,9 @@ class TrafficPlan(BaseModel):
         return named_by(self.model_dump())
 
     def normalised(self) -> "TrafficPlan":
-        """The same plan with weights that sum to 1."""
+        """The same plan with weights that sum to 1; none becomes 0, however small it is."""
         total = sum(arm.weight for arm in self.arms)
-        arms = tuple(Arm(alias=arm.alias, weight=arm.weight / total) for arm in self.arms)
+        arms = tuple(Arm(alias=a.alias, weight=max(a.weight / total, sys.float_info.min)) for a in self.arms)
         return self.model_copy(update={"arms": arms})
 
     def arm(self, model: str, key: str) -> str | None:

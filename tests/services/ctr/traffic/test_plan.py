@@ -58,6 +58,13 @@ def test_neither_the_order_of_the_arms_nor_their_scale_matters() -> None:
     assert dealt(plan.normalised()) == dealt(plan)
 
 
+def test_the_smallest_weight_beside_the_largest_one_stays_a_weight() -> None:
+    plan = TrafficPlan(arms=(Arm(alias="champion", weight=1e6), Arm(alias="challenger", weight=5e-324)))
+    kept = plan.normalised()
+    assert all(arm.weight > 0 for arm in kept.arms)
+    assert TrafficPlan.model_validate(kept.model_dump()).arm("m", "anyone") == "champion"
+
+
 def test_another_salt_and_another_model_deal_anew() -> None:
     plan = plan_of(("a", 1), ("b", 1))
     for other in (dealt(plan_of(("a", 1), ("b", 1), salt="x")), [plan.arm("other", key) for key in KEYS]):
