@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from llactr_core.errors import NotFoundError
 from services.ctr.registry.store import Registry
 from services.ctr.serving.pool import ModelPool
-from services.ctr.traffic.plan import Plans, TrafficPlan, place_of
+from services.ctr.traffic.plan import Arm, Plans, TrafficPlan, place_of
 from services.shared.storage.storage import Storage
 
 KEYS = [f"user-{i}" for i in range(20_000)]
