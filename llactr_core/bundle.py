@@ -1,9 +1,11 @@
 """A trained model as one directory: everything that scoring needs, and the proof that it is whole.
 
 manifest.json         format, schema, options, lineage, metrics, and the SHA-256 of every other file
-weights.safetensors   all trained weights; `embedding.table` is what the scorer looks rows up in
-graph.onnx            rows -> logit, the enhancer folded in
+weights.safetensors   all trained weights; `embedding.table` is what the scorer looks rows up in, `bias` is w_0, and
+                      `serving.pairs` are the constant weights of <v_i, v_j>, with those of the enhancer
+graph.onnx            v -> what else is in the logit (absent where that is nothing, as in an FM)
 vocabulary.arrow, encoding.json    values, counts and knots of the encoder
+index.npy             the flat hash from a value's bytes to its place in the vocabulary
 field_table.safetensors            the field vectors that the model was trained with (absent without an enhancer)
 calibration.json      the map from logits to probabilities
 explain.onnx          rows -> the terms of the logit, for explanations
@@ -11,7 +13,8 @@ gate.parquet          held-out rows, as they came, on which a promotion is judge
 reference.json        how values and scores were distributed on held-out rows: what live traffic is compared with
 golden.json           a few rows with their scores, which every load verifies
 
-Format 1 had no calibration, explanation, gate rows or reference; it is still read, and scores by the plain sigmoid.
+Format 2 had no index, and its graph held all of the logit: rows [B, K, d (+ 1)] -> logit. Format 1, besides, had no
+calibration, explanation, gate rows or reference, and scores by the plain sigmoid. Both are still read.
 """
 
 import hashlib
@@ -27,10 +30,11 @@ from llactr_core.files import file_digest, flush
 from llactr_core.schema import Schema
 
 FORMAT = "llactr-bundle"
-FORMAT_VERSION = 2
-READABLE = (1, 2)
+FORMAT_VERSION = 3
+READABLE = (1, 2, 3)
 MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
+TABLE, BIAS, PAIRS = "embedding.table", "bias", "serving.pairs"  # of the weights
 GRAPH = "graph.onnx"
 FIELD_TABLE = "field_table.safetensors"
 GOLDEN = "golden.json"
@@ -61,7 +65,7 @@ class Bundle:
 
     @property
     def format_version(self) -> int:
-        """1 or 2."""
+        """1, 2 or 3."""
         return int(str(self.manifest["format_version"]))
 
     @property
@@ -142,7 +146,7 @@ def _read_manifest(path: Path) -> Json:
     if manifest.get("format_version") not in READABLE:
         raise BundleError(
             f"the bundle {path} has format version {manifest.get('format_version')!r}; "
-            f"this code reads {' and '.join(map(str, READABLE))}: retrain the model or use the release that wrote it"
+            f"this code reads {', '.join(map(str, READABLE))}: retrain the model or use the release that wrote it"
         )
     return manifest
 

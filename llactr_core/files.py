@@ -1,9 +1,13 @@
 """Files that are either the old or the new content, never half of it."""
 
 import hashlib
+import json
 import os
 import secrets
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 
 def write_atomic(path: Path, content: bytes, mode: int = 0o600) -> None:
@@ -30,6 +34,23 @@ def file_digest(path: Path) -> str:
     """SHA-256 of the bytes of a file, as hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def mapped_tensor(path: Path, name: str) -> "np.ndarray[Any, np.dtype[np.float32]]":
+    """A float32 tensor of a safetensors file, memory-mapped: read-only, shared by all processes that map it.
+
+    Raises:
+        KeyError: the file has no such tensor.
+        ValueError: the file is no safetensors file, or the tensor is no float32.
+    """
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+    entry = header[name]
+    if entry["dtype"] != "F32":
+        raise ValueError(f"{name} in {path} is {entry['dtype']}, not F32")
+    start = 8 + size + entry["data_offsets"][0]
+    return np.asarray(np.memmap(path, np.float32, "r", start, tuple(entry["shape"])))
 
 
 def flush(path: Path) -> None:

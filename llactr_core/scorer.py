@@ -4,25 +4,41 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from safetensors import SafetensorError, safe_open
 
-from llactr_core.bundle import CALIBRATION, EXPLANATION, GOLDEN, GRAPH, WEIGHTS, Bundle, Json
+from llactr_core.bundle import (
+    BIAS,
+    CALIBRATION,
+    EXPLANATION,
+    GOLDEN,
+    GRAPH,
+    PAIRS,
+    TABLE,
+    WEIGHTS,
+    Bundle,
+    Json,
+)
 from llactr_core.calibration import Calibrator, sigmoid
 from llactr_core.data.encoding import Encoded, Encoder
+from llactr_core.data.values.cells import Cells
+from llactr_core.data.values.index import Ids
+from llactr_core.data.values.json_rows import JsonReader
 from llactr_core.errors import BundleError, SchemaError
+from llactr_core.files import mapped_tensor
+from llactr_core.look_up import NO_PAIRS, NO_WEIGHTS, Floats, look_up
 from llactr_core.session import open_session
 
 TOLERANCE = 1e-6
-ROWS_AT_ONCE = 1024
-BYTES_PER_VALUE = 220  # a vocabulary's value in memory: the text, its place in a dict, its count
+ROWS_AT_ONCE = 256  # what they take in between stays in the cache next to the core
 
 Row = Mapping[str, object]
-Data: TypeAlias = Sequence[Row] | Mapping[str, Sequence[object]] | pa.Table | pa.RecordBatch
+Features: TypeAlias = Sequence[Row] | Mapping[str, Sequence[object]] | pa.Table | pa.RecordBatch
+Data: TypeAlias = Features | Cells
 
 
 @dataclass(frozen=True)
@@ -42,6 +58,25 @@ class Terms:
     bias: float
 
 
+@dataclass(frozen=True)
+class Weights:
+    """What a bundle's logit is made of: w_0 + sum_k w_k + sum_{i<j} pairs_ij <v_i, v_j> + graph(v).
+
+    Args:
+        table: [V, c], a value's embedding and then, if c > d, its w; memory-mapped.
+        width: d.
+        pairs: [K, K], or [0, 0] where there are none.
+        bias: w_0.
+        graph: ONNX, v [B, K, d] -> [B]; None where there is no such part.
+    """
+
+    table: Floats
+    width: int
+    pairs: Floats
+    bias: float
+    graph: bytes | None
+
+
 class Scorer:
     """Scores rows with one loaded bundle; safe to share between threads.
 
@@ -53,8 +88,7 @@ class Scorer:
         self,
         bundle: Bundle,
         encoder: Encoder,
-        table: npt.NDArray[np.float32],
-        graph: bytes,
+        weights: Weights,
         calibrator: Calibrator,
         terms: Terms | None = None,
     ) -> None:
@@ -63,9 +97,10 @@ class Scorer:
         self.encoder = encoder
         self.calibrator = calibrator
         self.terms = terms
-        self._table = table
-        self._graph_bytes = len(graph)
-        self._session = open_session(graph)
+        self.reader = JsonReader(self.schema.columns)
+        self._weights = weights
+        self._session = None if weights.graph is None else open_session(weights.graph)
+        self._input = None if self._session is None else self._session.get_inputs()[0].name
 
     @classmethod
     def load(cls, path: Path) -> "Scorer":
@@ -77,19 +112,17 @@ class Scorer:
         bundle = Bundle.open(path)
         try:
             encoder = Encoder.load(bundle.schema, path)
-            with safe_open(path / WEIGHTS, "numpy") as file:
-                table = file.get_tensor("embedding.table")
-                terms = _terms(bundle, file)
+            weights = _weights(bundle)
+            terms = _terms(bundle)
             golden = json.loads((path / GOLDEN).read_text(encoding="utf-8"))
             rows, scores = golden["rows"], np.array(golden["scores"], np.float64)
-            graph = (path / GRAPH).read_bytes()
             calibrator = _calibrator(bundle)
         except (OSError, ValueError, KeyError, TypeError, SafetensorError, SchemaError) as error:
             raise BundleError(f"cannot load the bundle {path}: {error!r}; restore or retrain it") from error
-        if len(table) != encoder.size or not len(rows) or scores.shape != (len(rows),):
+        if len(weights.table) != encoder.size or not len(rows) or scores.shape != (len(rows),):
             raise BundleError(f"the parts of the bundle {path} do not belong together; restore or retrain it")
         try:
-            scorer = cls(bundle, encoder, table, graph, calibrator, terms)
+            scorer = cls(bundle, encoder, weights, calibrator, terms)
             found = scorer.score(rows)
             scorer.score(rows * (ROWS_AT_ONCE // len(rows)))  # so that the first large request finds all memory ready
         except Exception as error:  # onnxruntime's errors have no base of their own
@@ -109,22 +142,23 @@ class Scorer:
 
     @property
     def nbytes(self) -> int:
-        """About how much memory the loaded bundle takes, in bytes: the table, the graph, and the vocabularies."""
-        return self._table.nbytes + 3 * self._graph_bytes + self.encoder.size * BYTES_PER_VALUE
+        """About how much memory the loaded bundle takes, in bytes: the mapped table and vocabularies, and the graph."""
+        return self._weights.table.nbytes + 3 * len(self._weights.graph or b"") + self.encoder.index.nbytes
 
     def score(self, data: Data, *, raw: bool = False) -> npt.NDArray[np.float64]:
         """Click probabilities, float64 [B], in the order of the rows.
 
         Args:
-            data: a sequence of mappings {column: value}, a mapping {column: values}, or an Arrow table or batch.
+            data: a sequence of mappings {column: value}, a mapping {column: values}, an Arrow table or batch, or cells
+                of the schema's columns.
             raw: leave them uncalibrated.
 
         Raises:
             RowError: a row is no mapping or a value is nested; names row and field.
         """
-        return self._probabilities(self.encode(data), raw)
+        return self.probabilities(self.encode(data), raw=raw)
 
-    def score_detailed(self, data: Data, *, raw: bool = False) -> tuple[npt.NDArray[np.float64], list[RowReport]]:
+    def score_detailed(self, data: Features, *, raw: bool = False) -> tuple[npt.NDArray[np.float64], list[RowReport]]:
         """Probabilities [B], and a report for each row."""
         encoded = self.encode(data)
         missing, unseen = self.encoder.flags(encoded)
@@ -134,7 +168,7 @@ class Scorer:
             RowReport(_distinct(columns[missing[i]]), _distinct(columns[unseen[i]]), extra[i] if extra else ())
             for i in range(len(encoded))
         ]
-        return self._probabilities(encoded, raw), reports
+        return self.probabilities(encoded, raw=raw), reports
 
     def logits(self, data: Data) -> npt.NDArray[np.float64]:
         """The model's logits, float64 [B], before any calibration."""
@@ -146,13 +180,15 @@ class Scorer:
         Raises:
             RowError: a row is no mapping or a value is nested; names row and field.
         """
+        if isinstance(data, Cells):
+            return self.encoder.encode_cells(data)
         if isinstance(data, pa.Table | pa.RecordBatch):
             return self.encoder.encode_batch(data)
         if isinstance(data, Mapping):
             return self.encoder.encode_columns(data)
         return self.encoder.encode_rows(data)
 
-    def _extra(self, data: Data) -> list[tuple[str, ...]]:
+    def _extra(self, data: Features) -> list[tuple[str, ...]]:
         known = {*self.schema.columns, self.schema.label, self.schema.group}
         if isinstance(data, pa.Table | pa.RecordBatch):
             return [tuple(sorted(set(data.schema.names) - known))] * data.num_rows
@@ -161,7 +197,8 @@ class Scorer:
             return [tuple(sorted(set(data) - known))] * length
         return [tuple(sorted(set(row) - known)) for row in data]
 
-    def _probabilities(self, encoded: Encoded, raw: bool) -> npt.NDArray[np.float64]:
+    def probabilities(self, encoded: Encoded, *, raw: bool = False) -> npt.NDArray[np.float64]:
+        """Click probabilities of encoded rows, float64 [B]."""
         logits = self.logits_of(encoded)
         return sigmoid(logits) if raw else self.calibrator.probabilities(logits)
 
@@ -171,15 +208,21 @@ class Scorer:
         for start in range(0, len(encoded), ROWS_AT_ONCE):
             part = slice(start, start + ROWS_AT_ONCE)
             weights = None if encoded.weights is None else encoded.weights[part]
-            (logits[part],) = self._session.run(None, {"rows": self.look_up(encoded.ids[part], weights)})
-        return logits.astype(np.float64)
+            v = self._look_up(encoded.ids[part], weights, self._weights.width, self._weights.pairs, logits[part])
+            if self._session is not None:
+                (rest,) = self._session.run(None, {self._input: v})
+                logits[part] += rest
+        return logits.astype(np.float64) + self._weights.bias
 
-    def look_up(self, ids: npt.NDArray[np.int32], weights: npt.NDArray[np.float32] | None) -> npt.NDArray[np.float32]:
+    def look_up(self, ids: Ids, weights: Floats | None) -> Floats:
         """Rows of the table, summed by field: float32 [B, K, d (+ 1)]."""
-        rows = self._table[ids]  # [B, S, d (+ 1)]
-        if weights is None:
-            return rows
-        return np.add.reduceat(rows * weights[:, :, None], self.encoder.first_slots, axis=1)
+        return self._look_up(ids, weights, self._weights.table.shape[1], NO_PAIRS, np.empty(len(ids), np.float32))
+
+    def _look_up(self, ids: Ids, weights: Floats | None, width: int, pairs: Floats, logits: Floats) -> Floats:
+        v = np.empty((len(ids), len(self.encoder.encoders), width), np.float32)
+        slot_weights = NO_WEIGHTS if weights is None else weights
+        look_up(self._weights.table, ids, slot_weights, self.encoder.slot_field, pairs, v, logits)
+        return v
 
     def _verify(self, found: npt.NDArray[np.float64], expected: npt.NDArray[np.float64]) -> None:
         difference = float(np.abs(found - expected).max())
@@ -190,12 +233,30 @@ class Scorer:
             )
 
 
-def _terms(bundle: Bundle, weights: Any) -> Terms | None:
-    """Read at once, since the bundle's folder may go while it is in memory; None where it was written without."""
+def _weights(bundle: Bundle) -> Weights:
+    """The graph is read at once, since the bundle's folder may go while it is in memory; the table stays mapped."""
+    file, path = bundle.path / WEIGHTS, bundle.path / GRAPH
+    table = mapped_tensor(file, TABLE)
+    graph = path.read_bytes() if path.exists() else None
+    if bundle.format_version < 3:  # the graph takes whole rows of the table, and is all of the logit
+        return Weights(table, table.shape[1], NO_PAIRS, 0.0, graph)
+    with safe_open(file, "numpy") as tensors:
+        names = tensors.keys()
+        pairs = tensors.get_tensor(PAIRS) if PAIRS in names else NO_PAIRS
+        bias = float(tensors.get_tensor(BIAS))
+    options = bundle.manifest["options"]
+    width = int(options["width"])  # type: ignore[index]
+    return Weights(table, width, pairs, bias, graph)
+
+
+def _terms(bundle: Bundle) -> Terms | None:
+    """None where the bundle was written without."""
     files = bundle.manifest["files"]
     if not (isinstance(files, dict) and EXPLANATION in files):
         return None
-    return Terms((bundle.path / EXPLANATION).read_bytes(), float(weights.get_tensor("bias")))
+    with safe_open(bundle.path / WEIGHTS, "numpy") as tensors:
+        bias = float(tensors.get_tensor(BIAS))
+    return Terms((bundle.path / EXPLANATION).read_bytes(), bias)
 
 
 def _calibrator(bundle: Bundle) -> Calibrator:

@@ -105,12 +105,23 @@ def _canonical_values(values: pa.Array) -> pa.Array:
     return pa.array([canonical(v) for v in values.to_pylist()], pa.string())
 
 
-def _canonical_texts(values: pa.Array) -> pa.Array:
+def texts_of(values: pa.Array) -> pa.Array:
+    """An Arrow array of strings, large strings or bytes as valid strings.
+
+    Raises:
+        DataError: a text is no UTF-8.
+    """
+    is_text = pa.types.is_string(values.type) or pa.types.is_large_string(values.type)
     try:
-        texts = values.cast(pa.string())
+        texts = values if is_text else values.cast(pa.string())
         texts.validate(full=True)
     except pa.ArrowInvalid as error:
         raise DataError(f"text is not valid UTF-8 ({error}); convert the data to UTF-8") from error
+    return texts
+
+
+def _canonical_texts(values: pa.Array) -> pa.Array:
+    texts = texts_of(values).cast(pa.string())
     lengths = pc.binary_length(texts)
     bounds = pc.min_max(lengths).as_py()
     if len(texts) == 0 or (bounds["min"] is not None and bounds["min"] > 0 and bounds["max"] <= LONGEST):

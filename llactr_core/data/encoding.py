@@ -12,8 +12,10 @@ import pyarrow as pa
 
 from llactr_core.data.canonical import canonical_array
 from llactr_core.data.fields import (
+    RAW_BYTES,
     CategoricalEncoder,
     FieldEncoder,
+    Knots,
     MultiValuedEncoder,
     NumericEncoder,
     flat_array,
@@ -21,11 +23,14 @@ from llactr_core.data.fields import (
     split_values,
 )
 from llactr_core.data.parts import part_values
+from llactr_core.data.values.cells import Cells
+from llactr_core.data.values.index import FieldIndex, ValueIndex
 from llactr_core.data.vocabulary import FIRST_VALUE, MISSING, UNSEEN, Ids, ValueCounter, Vocabulary
 from llactr_core.errors import BundleError, DataError, RowError
 from llactr_core.schema import Field, Kind, Schema
 
 VOCABULARY_FILE = "vocabulary.arrow"
+INDEX_FILE = "index.npy"
 ENCODING_FILE = "encoding.json"
 SAMPLED_NUMBERS = 131_072
 
@@ -43,17 +48,31 @@ class Encoded:
 
 
 class Encoder:
-    """Encodes rows of a schema. Field k owns the ids offsets[k] .. offsets[k] + V_k; `size` is the sum V."""
+    """Encodes rows of a schema. Field k owns the ids offsets[k] .. offsets[k] + V_k; `size` is the sum V.
 
-    def __init__(self, schema: Schema, encoders: Sequence[FieldEncoder]) -> None:
+    Args:
+        schema: the fields.
+        known: the vocabulary of each field, or the knots of a numeric one, [K].
+        index: of the values of all vocabularies; by default it is built.
+    """
+
+    def __init__(self, schema: Schema, known: Sequence[Vocabulary | Knots], index: ValueIndex | None = None) -> None:
         self.schema = schema
-        self.encoders = tuple(encoders)
+        self.index = index or ValueIndex.build([_values_of(one) for one in known])
+        pairs = zip(schema.fields, known, strict=True)
+        self.encoders = tuple(_encoder(field, one, self.index.field(k)) for k, (field, one) in enumerate(pairs))
         sizes = [len(e) for e in self.encoders]
         self.offsets = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int32)
         self.size = int(sum(sizes))
         self.slot_field: npt.NDArray[np.int64] = np.repeat(np.arange(len(sizes)), [e.slots for e in self.encoders])
         self.first_slots = np.searchsorted(self.slot_field, np.arange(len(sizes)))
+        self._slot_offsets = self.offsets[self.slot_field]
         self.weighted = any(e.kind != Kind.CATEGORICAL for e in schema.fields)
+        self._column_of = {column: c for c, column in enumerate(schema.columns)}
+        looked_up = [k for k, e in enumerate(self.encoders) if isinstance(e, CategoricalEncoder) and not e.field.part]
+        self._looked_up = frozenset(looked_up)
+        plan = [(k, self._column_of[schema.fields[k].column], self.first_slots[k]) for k in looked_up]
+        self._plan = np.array(plan, np.int64).ravel()
 
     @classmethod
     def fit(cls, schema: Schema, batches: Iterable[pa.RecordBatch]) -> "Encoder":
@@ -81,6 +100,28 @@ class Encoder:
         """
         pairs = zip(self.encoders, newer.encoders, strict=True)
         return Encoder(self.schema, [old.extended(new) for old, new in pairs])
+
+    def encode_cells(self, cells: Cells) -> Encoded:
+        """Encode cells [B, C] of the schema's columns, in their order.
+
+        Raises:
+            RowError: a value cannot be read; names row and field.
+        """
+        ids = np.empty((len(cells), len(self.slot_field)), np.int32)
+        weights = np.ones(ids.shape, np.float32) if self.weighted else None
+        has_odd = self.index.find(cells, self._plan, ids, RAW_BYTES)
+        for k, encoder in enumerate(self.encoders):
+            start, column = self.first_slots[k], self._column_of[encoder.field.column]
+            if k not in self._looked_up:
+                end = start + encoder.slots
+                local, weight = encoder.encode_cells(cells, column)
+                ids[:, start:end] = local
+                if weights is not None and weight is not None:
+                    weights[:, start:end] = weight
+            elif has_odd:
+                encoder.mend(ids[:, start], cells, column)  # type: ignore[attr-defined]
+        ids += self._slot_offsets
+        return Encoded(ids, weights)
 
     @property
     def counts(self) -> npt.NDArray[np.int64]:
@@ -147,24 +188,18 @@ class Encoder:
 
     def save(self, directory: Path) -> None:
         """Write vocabularies and knots into a directory."""
-        fields, values, counts, knots = [], [], [], {}
-        for position, encoder in enumerate(self.encoders):
+        counts, knots = [np.empty(0, np.int64)], {}
+        for encoder in self.encoders:
             if isinstance(encoder, NumericEncoder):
                 knots[encoder.field.name] = encoder.knots.tolist()
-                continue
-            vocabulary: Vocabulary = encoder.vocabulary  # type: ignore[attr-defined]
-            fields.append(pa.array(np.full(len(vocabulary.values), position, np.int16)))
-            values.append(vocabulary.values)
-            counts.append(pa.array(vocabulary.counts, pa.int64()))
-        table = pa.table(
-            {
-                "field": pa.chunked_array(fields, pa.int16()),
-                "value": pa.chunked_array(values, pa.string()),
-                "count": pa.chunked_array(counts, pa.int64()),
-            }
-        )
-        with pa.OSFile(str(directory / VOCABULARY_FILE), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-            writer.write_table(table)
+            else:
+                counts.append(encoder.vocabulary.counts)  # type: ignore[attr-defined]
+        owners = np.repeat(np.arange(len(self.encoders), dtype=np.int16), np.diff(self.index.first))
+        columns = {"field": pa.array(owners), "value": self.index.values, "count": pa.array(np.concatenate(counts))}
+        batch = pa.record_batch(columns)  # one batch: the index tells places in the bytes of all values
+        with pa.OSFile(str(directory / VOCABULARY_FILE), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
+            writer.write_batch(batch)
+        self.index.save(directory / INDEX_FILE)
         (directory / ENCODING_FILE).write_text(json.dumps({"knots": knots}), encoding="utf-8")
 
     @classmethod
@@ -178,24 +213,26 @@ class Encoder:
             knots = json.loads((directory / ENCODING_FILE).read_text(encoding="utf-8"))["knots"]
             with pa.memory_map(str(directory / VOCABULARY_FILE)) as source:
                 table = pa.ipc.open_file(source).read_all()
-            return cls._of_tables(schema, knots, table)
+            return cls._of_tables(schema, knots, table, directory / INDEX_FILE)
         except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
             raise BundleError(f"cannot read the encoding in {directory}: {error!r}; restore or retrain it") from error
 
     @classmethod
-    def _of_tables(cls, schema: Schema, knots: Mapping[str, Sequence[float]], table: pa.Table) -> "Encoder":
-        owner = table["field"].to_numpy()
-        encoders: list[FieldEncoder] = []
-        for position, field in enumerate(schema.fields):
+    def _of_tables(
+        cls, schema: Schema, knots: Mapping[str, Sequence[float]], table: pa.Table, index_file: Path
+    ) -> "Encoder":
+        first = np.searchsorted(table["field"].to_numpy(), np.arange(len(schema.fields) + 1))
+        values = table["value"].combine_chunks()
+        counts = table["count"].to_numpy()
+        known: list[Vocabulary | Knots] = []
+        for field, start, end in zip(schema.fields, first[:-1], first[1:], strict=True):
             if field.kind == Kind.NUMERIC:
-                encoders.append(NumericEncoder(field, np.array(knots[field.name], np.float64)))
-                continue
-            start, end = np.searchsorted(owner, [position, position + 1])
-            part = table.slice(start, end - start)
-            vocabulary = Vocabulary(part["value"].combine_chunks(), part["count"].to_numpy())
-            multi = field.kind == Kind.MULTI_VALUED
-            encoders.append(MultiValuedEncoder(field, vocabulary) if multi else CategoricalEncoder(field, vocabulary))
-        return cls(schema, encoders)
+                known.append(np.array(knots[field.name], np.float64))
+            else:
+                known.append(Vocabulary(values.slice(start, end - start), counts[start:end]))
+        if not index_file.exists():  # a bundle of an older format
+            return cls(schema, known)
+        return cls(schema, known, ValueIndex.load(values, first.astype(np.int64), index_file))
 
     def _fuse(self, rows: int, slots: Sequence[tuple[Ids, npt.NDArray[np.float32] | None]]) -> Encoded:
         ids = np.empty((rows, len(self.slot_field)), np.int32)
@@ -241,11 +278,8 @@ class _ValueFitter:
         array = flat_array(self.field, array)
         self._counter.add(canonical_array(array if self.field.part is None else part_values(self.field, array)))
 
-    def finish(self) -> FieldEncoder:
-        vocabulary = self._counter.top(self.field.min_count, self.field.max_vocabulary)
-        if self.field.kind == Kind.MULTI_VALUED:
-            return MultiValuedEncoder(self.field, vocabulary)
-        return CategoricalEncoder(self.field, vocabulary)
+    def finish(self) -> Vocabulary:
+        return self._counter.top(self.field.min_count, self.field.max_vocabulary)
 
 
 class _NumberFitter:
@@ -267,11 +301,11 @@ class _NumberFitter:
             self._sample = self._sample[::2]
             self._step *= 2
 
-    def finish(self) -> FieldEncoder:
+    def finish(self) -> Knots:
         if not len(self._sample):
-            return NumericEncoder(self.field, np.empty(0))
+            return np.empty(0)
         shares = np.linspace(0, 1, self.field.buckets)
-        return NumericEncoder(self.field, np.unique(np.quantile(self._sample / 2, shares) * 2))  # no overflow
+        return np.unique(np.quantile(self._sample / 2, shares) * 2)  # no overflow
 
 
 _FITTERS: dict[Kind, type[_ValueFitter] | type[_NumberFitter]] = {
@@ -279,6 +313,17 @@ _FITTERS: dict[Kind, type[_ValueFitter] | type[_NumberFitter]] = {
     Kind.MULTI_VALUED: _ValueFitter,
     Kind.NUMERIC: _NumberFitter,
 }
+
+
+def _values_of(known: Vocabulary | Knots) -> pa.Array:
+    return known.values if isinstance(known, Vocabulary) else pa.array([], pa.large_string())
+
+
+def _encoder(field: Field, known: Vocabulary | Knots, index: FieldIndex) -> FieldEncoder:
+    if not isinstance(known, Vocabulary):
+        return NumericEncoder(field, known)
+    made = MultiValuedEncoder if field.kind == Kind.MULTI_VALUED else CategoricalEncoder
+    return made(field, known, index)
 
 
 @contextmanager

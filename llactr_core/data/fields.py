@@ -14,14 +14,19 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from llactr_core.data.canonical import canonical, canonical_array, plain_array
+from llactr_core.data.canonical import canonical, canonical_array, plain_array, texts_of
 from llactr_core.data.parts import part_value, part_values
+from llactr_core.data.values.cells import Cells
+from llactr_core.data.values.index import FieldIndex
+from llactr_core.data.values.scanning import IS_ODD, numbers
 from llactr_core.data.vocabulary import FIRST_VALUE, MISSING, PADDING, UNSEEN, Ids, Vocabulary
 from llactr_core.errors import DataError, RowError
 from llactr_core.schema import Field, Kind
 
 Weights = npt.NDArray[np.float32]
+Knots = npt.NDArray[np.float64]
 Slots = tuple[Ids, Weights | None]
+RAW_BYTES = 256  # a text of no more of them is its own canonical form
 _PLAIN = frozenset({str, int, float, bool, type(None)})  # looked up first: most values are of these types
 _NESTED = (list, tuple, dict, set, frozenset, np.ndarray)
 
@@ -36,8 +41,8 @@ class FieldEncoder(Protocol):
         """The number of local ids V_k."""
         ...
 
-    def extended(self, newer: Self) -> Self:
-        """This encoder with what a newer one of the same field knows besides; local ids stay as they are."""
+    def extended(self, newer: Self) -> Vocabulary | Knots:
+        """What this encoder and a newer one of the same field know; local ids stay as they are."""
         ...
 
     def encode_values(self, values: Sequence[object]) -> Slots:
@@ -48,23 +53,28 @@ class FieldEncoder(Protocol):
         """Slots of an Arrow column of B values."""
         ...
 
+    def encode_cells(self, cells: Cells, column: int) -> Slots:
+        """Slots of a column of the cells [B, C]."""
+        ...
+
 
 class CategoricalEncoder:
     """One id per value."""
 
     slots = 1
 
-    def __init__(self, field: Field, vocabulary: Vocabulary) -> None:
+    def __init__(self, field: Field, vocabulary: Vocabulary, index: FieldIndex) -> None:
         self.field = field
         self.vocabulary = vocabulary
+        self._index = index
 
     def __len__(self) -> int:
         """The number of local ids V_k."""
         return len(self.vocabulary)
 
-    def extended(self, newer: Self) -> Self:
-        """This encoder with the values that only a newer one knows, up to the field's `max_vocabulary`."""
-        return type(self)(self.field, self.vocabulary.extended(newer.vocabulary, self.field.max_vocabulary))
+    def extended(self, newer: Self) -> Vocabulary:
+        """The vocabulary with the values that only a newer one knows, up to the field's `max_vocabulary`."""
+        return self.vocabulary.extended(newer.vocabulary, self.field.max_vocabulary)
 
     def encode_values(self, values: Sequence[object]) -> Slots:
         """Ids [B, 1]."""
@@ -72,10 +82,9 @@ class CategoricalEncoder:
             if type(value) not in _PLAIN and isinstance(value, _NESTED):
                 raise nested(self.field, row, value)
         if self.field.part is not None:
-            strings = (part_value(self.field, value) for value in values)
-            return self.vocabulary.ids_of(strings)[:, None], None
+            return self._index.ids_of([part_value(self.field, value) for value in values])[:, None], None
         try:
-            return self.vocabulary.ids_of(map(canonical, values))[:, None], None
+            return self._index.ids_of(list(map(canonical, values)))[:, None], None
         except DataError:
             for row, value in enumerate(values):
                 _canonical(self.field, row, value)
@@ -84,9 +93,26 @@ class CategoricalEncoder:
     def encode_array(self, array: pa.Array) -> Slots:
         """Ids [B, 1]."""
         array = flat_array(self.field, array)
-        strings = canonical_array(array if self.field.part is None else part_values(self.field, array))
-        table = np.append(self.vocabulary.ids_of(strings.dictionary.to_pylist()), np.int32(MISSING))
+        if self.field.part is not None:
+            array = part_values(self.field, array)
+        elif pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
+            cells = Cells.of_strings(texts_of(array))
+            ids = self._index.ids_of_cells(cells, RAW_BYTES)
+            self.mend(ids, cells, 0)
+            return ids[:, None], None
+        strings = canonical_array(array)
+        table = np.append(self._index.ids_of(strings.dictionary.to_pylist()), np.int32(MISSING))
         return table[_indices(strings)][:, None], None
+
+    def encode_cells(self, cells: Cells, column: int) -> Slots:
+        """Ids [B, 1]."""
+        return self.encode_values([cells.value(row, column) for row in range(len(cells))])
+
+    def mend(self, ids: Ids, cells: Cells, column: int) -> None:
+        """Replace what is -1 among the ids [B] of a column, by way of the canonical form."""
+        odd = np.flatnonzero(ids < 0)
+        if len(odd):
+            ids[odd] = self.encode_values([cells.value(int(row), column) for row in odd])[0][:, 0]
 
 
 class NumericEncoder:
@@ -98,7 +124,7 @@ class NumericEncoder:
 
     slots = 2
 
-    def __init__(self, field: Field, knots: npt.NDArray[np.float64]) -> None:
+    def __init__(self, field: Field, knots: Knots) -> None:
         self.field = field
         self.knots = knots
 
@@ -106,32 +132,43 @@ class NumericEncoder:
         """The number of local ids V_k."""
         return FIRST_VALUE + len(self.knots)
 
-    def extended(self, _newer: Self) -> Self:
-        """This encoder: its knots mean what they meant when their embeddings were trained."""
-        return self
+    def extended(self, _newer: Self) -> Knots:
+        """These knots: they mean what they meant when their embeddings were trained."""
+        return self.knots
 
     def encode_values(self, values: Sequence[object]) -> Slots:
         """Ids and weights [B, 2]."""
-        numbers = np.empty(len(values))
+        found = np.empty(len(values))
         strange = np.zeros(len(values), bool)
         for row, value in enumerate(values):
             if type(value) not in _PLAIN and isinstance(value, _NESTED):
                 raise nested(self.field, row, value)
             if self.field.part is not None:
                 value = part_value(self.field, value)
-            numbers[row], strange[row] = parse_number(value)
-        return self._slots(numbers, strange)
+            found[row], strange[row] = parse_number(value)
+        return self._slots(found, strange)
 
     def encode_array(self, array: pa.Array) -> Slots:
         """Ids and weights [B, 2]."""
         return self._slots(*read_numbers(self.field, array))
 
-    def _slots(self, numbers: npt.NDArray[np.float64], strange: npt.NDArray[np.bool_]) -> Slots:
-        missing = ~np.isfinite(numbers)
-        ids = np.full((len(numbers), 2), PADDING, np.int32)
-        weights = np.zeros((len(numbers), 2), np.float32)
+    def encode_cells(self, cells: Cells, column: int) -> Slots:
+        """Ids and weights [B, 2]."""
+        if self.field.part is not None:
+            return self.encode_values([cells.value(row, column) for row in range(len(cells))])
+        values, states = np.empty(len(cells)), np.empty(len(cells), np.uint8)
+        strange = np.zeros(len(cells), bool)
+        if numbers(cells.data, cells.starts, cells.lengths, cells.kinds, column, values, states):
+            for row in np.flatnonzero(states == IS_ODD).tolist():
+                values[row], strange[row] = parse_number(cells.value(row, column))
+        return self._slots(values, strange)
+
+    def _slots(self, found: npt.NDArray[np.float64], strange: npt.NDArray[np.bool_]) -> Slots:
+        missing = ~np.isfinite(found)
+        ids = np.full((len(found), 2), PADDING, np.int32)
+        weights = np.zeros((len(found), 2), np.float32)
         if len(self.knots):
-            x = np.clip(np.where(missing, self.knots[0], numbers), self.knots[0], self.knots[-1])
+            x = np.clip(np.where(missing, self.knots[0], found), self.knots[0], self.knots[-1])
             low = np.clip(np.searchsorted(self.knots, x, side="right") - 1, 0, max(len(self.knots) - 2, 0))
             high = np.minimum(low + 1, len(self.knots) - 1)
             half = self.knots / 2  # halves of the largest numbers have a difference that is finite
@@ -149,28 +186,31 @@ class NumericEncoder:
 class MultiValuedEncoder:
     """The mean of up to `max_values` values; padding has weight 0. A list without values is missing."""
 
-    def __init__(self, field: Field, vocabulary: Vocabulary) -> None:
+    def __init__(self, field: Field, vocabulary: Vocabulary, index: FieldIndex) -> None:
         self.field = field
         self.vocabulary = vocabulary
         self.slots = field.max_values
+        self._index = index
 
     def __len__(self) -> int:
         """The number of local ids V_k."""
         return len(self.vocabulary)
 
-    def extended(self, newer: Self) -> Self:
-        """This encoder with the values that only a newer one knows, up to the field's `max_vocabulary`."""
-        return type(self)(self.field, self.vocabulary.extended(newer.vocabulary, self.field.max_vocabulary))
+    def extended(self, newer: Self) -> Vocabulary:
+        """The vocabulary with the values that only a newer one knows, up to the field's `max_vocabulary`."""
+        return self.vocabulary.extended(newer.vocabulary, self.field.max_vocabulary)
 
     def encode_values(self, values: Sequence[object]) -> tuple[Ids, Weights]:
         """Ids and weights [B, max_values]."""
-        ids = np.full((len(values), self.slots), PADDING, np.int32)
-        weights = np.zeros((len(values), self.slots), np.float32)
-        for row, value in enumerate(values):
-            parts = split_values(self.field, value, row, self.slots)
-            found = [self.vocabulary.id_of(part) for part in parts] or [MISSING]
-            ids[row, : len(found)] = found
-            weights[row, : len(found)] = 1 / len(found)
+        lists: list[list[str | None]] = [
+            [*split_values(self.field, value, row, self.slots)] or [None] for row, value in enumerate(values)
+        ]
+        counts = np.fromiter(map(len, lists), np.int64, len(lists))
+        is_taken = np.arange(self.slots) < counts[:, None]  # [B, max_values]
+        ids = np.full(is_taken.shape, PADDING, np.int32)
+        weights = np.zeros(is_taken.shape, np.float32)
+        ids[is_taken] = self._index.ids_of([part for parts in lists for part in parts])
+        weights[is_taken] = np.repeat(1 / counts, counts)
         return ids, weights
 
     def encode_array(self, array: pa.Array) -> Slots:
@@ -182,6 +222,10 @@ class MultiValuedEncoder:
         ids, weights = self.encode_values([*texts.dictionary.to_pylist(), None])
         where = _indices(texts)
         return ids[where], weights[where]
+
+    def encode_cells(self, cells: Cells, column: int) -> Slots:
+        """Ids and weights [B, max_values]."""
+        return self.encode_values([cells.value(row, column) for row in range(len(cells))])
 
 
 def split_values(field: Field, value: object, row: int | None = None, most: int | None = None) -> list[str]:

@@ -1,7 +1,5 @@
 """The values of a field and their ids: three special ids, then the values from the most to the least frequent."""
 
-from collections.abc import Iterable
-
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -13,36 +11,33 @@ Ids = npt.NDArray[np.int32]
 
 
 class Vocabulary:
-    """Maps the canonical strings of one field to local ids; immutable once built."""
+    """The canonical strings of one field from local id 3 on, and how often train had each; immutable.
+
+    Args:
+        values: distinct, [V_k - 3].
+        counts: int64 [V_k - 3].
+    """
 
     def __init__(self, values: pa.Array, counts: npt.NDArray[np.int64]) -> None:
         self.values = values
         self.counts = counts
-        self._ids: dict[str, int] = {value: FIRST_VALUE + i for i, value in enumerate(values.to_pylist())}
 
     def __len__(self) -> int:
         """The number of ids V_k, the special ones included."""
         return FIRST_VALUE + len(self.values)
-
-    def id_of(self, value: str | None) -> int:
-        """The local id of a canonical value; None is the missing one."""
-        return MISSING if value is None else self._ids.get(value, UNSEEN)
-
-    def ids_of(self, values: Iterable[str | None]) -> Ids:
-        """Local ids, int32 [B]."""
-        return np.fromiter(map(self.id_of, values), dtype=np.int32)
 
     def extended(self, newer: "Vocabulary", most: int) -> "Vocabulary":
         """This vocabulary with the values of a newer one added behind its own, until there are `most`.
 
         Counts of values that both know are added.
         """
-        places = self.ids_of(newer.values.to_pylist())
-        known = places != UNSEEN
+        values, theirs = (v.cast(pa.large_string()) for v in (self.values, newer.values))
+        places = pc.index_in(theirs, value_set=values)
+        known = places.is_valid().to_numpy(zero_copy_only=False)
         counts = self.counts.copy()
-        counts[places[known] - FIRST_VALUE] += newer.counts[known]
-        room = max(0, most - len(self.values))
-        values = pa.concat_arrays([self.values, newer.values.filter(pa.array(~known)).slice(0, room)])
+        counts[places.drop_null().to_numpy()] += newer.counts[known]
+        room = max(0, most - len(values))
+        values = pa.concat_arrays([values, theirs.filter(pa.array(~known)).slice(0, room)])
         return Vocabulary(values, np.concatenate([counts, newer.counts[~known][:room]]))
 
 

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from llactr_core.enhancers.base import Enhancer, pair_logit, pair_terms
-from llactr_core.models.base import Backbone, Terms
-from llactr_core.models.embedding import FeatureEmbedding, split_rows
+from llactr_core.enhancers.base import Enhancer, pair_logit
+from llactr_core.models.base import Backbone
+from llactr_core.models.embedding import FeatureEmbedding
 
 
 class CTRModel(nn.Module):
@@ -23,32 +23,14 @@ class CTRModel(nn.Module):
         v, w = self.embedding(ids, weights)
         return _logit(self.bias, self.backbone, v, w, self.enhancer.pair_weights()), v
 
+    @torch.no_grad()
+    def constant_pairs(self) -> Tensor | None:
+        """Weights of <v_i, v_j> in the logit that no row changes, the backbone's and the enhancer's, [K, K].
 
-class ServingGraph(nn.Module):
-    """The part of a trained model behind the table look-up, with the enhancer folded into constants.
-
-    Input: looked-up rows [B, K, d] or [B, K, d + 1] with the first-order weight last; output: logit [B].
-    """
-
-    pairs: Tensor | None
-
-    def __init__(self, model: CTRModel) -> None:
-        super().__init__()
-        self.width = model.embedding.width
-        self.backbone = model.backbone
-        self.bias = model.bias
-        pairs = model.enhancer.pair_weights()
-        self.register_buffer("pairs", None if pairs is None else pairs.detach())
-
-    def forward(self, rows: Tensor) -> Tensor:
-        """Logit [B]."""
-        v, w = split_rows(rows, self.width)
-        return _logit(self.bias, self.backbone, v, w, self.pairs)
-
-    def terms(self, rows: Tensor) -> tuple[Terms, Tensor | None]:
-        """The backbone's terms, and FIE's [B, K, K] where there is one; with w_0 they sum to the logit."""
-        v, w = split_rows(rows, self.width)
-        return self.backbone.terms(v, w), None if self.pairs is None else pair_terms(v, self.pairs)
+        Those above the diagonal count; None where there is no such term.
+        """
+        parts = [part for part in (self.backbone.pair_weights(), self.enhancer.pair_weights()) if part is not None]
+        return torch.stack(parts).sum(0).triu(1) if parts else None
 
 
 def _logit(bias: Tensor, backbone: Backbone, v: Tensor, w: Tensor, pairs: Tensor | None) -> Tensor:

@@ -1,27 +1,31 @@
-"""A module of one input, looked-up rows, as an ONNX file."""
+"""A module as an ONNX file."""
 
 import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 
-def write_onnx(module: nn.Module, example: Tensor, outputs: Sequence[str], path: Path) -> None:
-    """Write outputs = module(rows) as ONNX; the first dimension of `example` is the batch and may be of any size."""
+def write_onnx(module: nn.Module, example: Mapping[str, Tensor], outputs: Sequence[str], path: Path) -> None:
+    """Write outputs = module(*inputs) as ONNX; the inputs' first dimension is the batch and may be of any size.
+
+    Args:
+        example: an example of each input, by name.
+    """
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")  # the exporter warns of its own deprecations; the scores are checked instead
         program = torch.onnx.export(
             module,
-            (example,),
-            input_names=["rows"],
+            tuple(example.values()),
+            input_names=list(example),
             output_names=list(outputs),
-            dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
+            dynamic_shapes=tuple({0: torch.export.Dim.DYNAMIC} for _ in example),
             dynamo=True,
             verbose=False,
         )

@@ -51,6 +51,17 @@ class Backbone(nn.Module):
         The global bias w_0 is not part of a backbone: `llactr_core.enhancers.model.CTRModel` adds it.
         """
 
+    def pair_weights(self) -> Tensor | None:
+        """Weights of <v_i, v_j> in the logit, [K, K], those above the diagonal count; None for no such term."""
+        return None
+
+    @abstractmethod
+    def rest(self, v: Tensor) -> Tensor | None:
+        """The logit [B] without first-order weights and weighted pairs, from v [B, K, d]; None where nothing is left.
+
+        It is what has to be computed as a graph when the model is served.
+        """
+
     @abstractmethod
     def terms(self, v: Tensor, w: Tensor) -> Terms:
         """The same logit in parts, for explanations; it takes more time and memory than `forward`."""

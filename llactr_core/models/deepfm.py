@@ -9,6 +9,7 @@ Both parts share the embeddings.
 
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from llactr_core.models.base import Backbone, BackboneOptions, Shape, Terms
@@ -29,18 +30,23 @@ class DeepFM(Backbone):
 
     def __init__(self, shape: Shape, options: Options) -> None:
         super().__init__()
+        self.fields = shape.fields
         self.dnn = MLP(shape.fields * shape.width, options.hidden, options.dropout, outputs=1)
 
     def forward(self, v: Tensor, w: Tensor) -> Tensor:
         """Logit [B] from v [B, K, d] and w [B, K]."""
         y_fm = w.sum(1) + pairwise(v)  # [B]
-        return y_fm + self.deep(v)  # [B]
+        return y_fm + self.rest(v)  # [B]
 
-    def deep(self, v: Tensor) -> Tensor:
+    def pair_weights(self) -> Tensor:
+        """One for each pair."""
+        return torch.ones(self.fields, self.fields)
+
+    def rest(self, v: Tensor) -> Tensor:
         """y_DNN, [B]."""
         y_dnn: Tensor = self.dnn(v.flatten(1))  # [B, K * d] -> [B, 1]
         return y_dnn.squeeze(1)
 
     def terms(self, v: Tensor, w: Tensor) -> Terms:
         """y_FM by field and by pair; the rest is y_DNN."""
-        return Terms(first=w, pairs=pair_products(v), rest=self.deep(v))
+        return Terms(first=w, pairs=pair_products(v), rest=self.rest(v))

@@ -97,6 +97,10 @@ class FinalMLP(Backbone):
 
     def forward(self, v: Tensor, w: Tensor) -> Tensor:
         """Logit [B] from v [B, K, d]; w is not used."""
+        return self.rest(v)
+
+    def rest(self, v: Tensor) -> Tensor:
+        """All of the logit, [B]."""
         o_1 = self.mlp_1(self.gate_1(v))  # [B, K, d] -> [B, K * d] -> [B, p]
         o_2 = self.mlp_2(self.gate_2(v))  # [B, K, d] -> [B, K * d] -> [B, q]
         y: Tensor = self.fusion(o_1, o_2)  # [B]
@@ -104,4 +108,4 @@ class FinalMLP(Backbone):
 
     def terms(self, v: Tensor, w: Tensor) -> Terms:
         """Nothing of it is of one field or of one pair."""
-        return Terms(rest=self(v, w))
+        return Terms(rest=self.rest(v))

@@ -38,10 +38,18 @@ class FM(Backbone):
 
     def __init__(self, shape: Shape, options: Options) -> None:
         super().__init__()
+        self.fields = shape.fields
 
     def forward(self, v: Tensor, w: Tensor) -> Tensor:
         """Logit [B] from v [B, K, d] and w [B, K]."""
         return w.sum(1) + pairwise(v)
+
+    def pair_weights(self) -> Tensor:
+        """One for each pair."""
+        return torch.ones(self.fields, self.fields)
+
+    def rest(self, v: Tensor) -> None:
+        """Nothing."""
 
     def terms(self, v: Tensor, w: Tensor) -> Terms:
         """Every part is of one field or of one pair."""

@@ -44,9 +44,13 @@ class FmFM(Backbone):
 
     def forward(self, v: Tensor, w: Tensor) -> Tensor:
         """Logit [B] from v [B, K, d] and w [B, K]."""
+        return w.sum(1) + self.rest(v)  # [B]
+
+    def rest(self, v: Tensor) -> Tensor:
+        """sum_{i<j} v_i M_ij v_j, [B]."""
         flat = v.flatten(1)  # [B, K * d]
         moved = torch.matmul(flat, self.matrix())  # [B, K * d]: block j is sum_{i<j} v_i M_ij
-        return w.sum(1) + (moved * flat).sum(1)  # [B]
+        return (moved * flat).sum(1)  # [B]
 
     def matrix(self) -> Tensor:
         """All matrices in one, [K * d, K * d]: block (i, j) is M_ij for i < j, else 0."""

@@ -50,6 +50,13 @@ class FwFM(Backbone):
         k = math.isqrt(len(self.cell))
         return torch.cat([self.r, self.r.new_zeros(1)])[self.cell].view(k, k)
 
+    def pair_weights(self) -> Tensor:
+        """r."""
+        return self.weights()
+
+    def rest(self, v: Tensor) -> None:
+        """Nothing."""
+
     def terms(self, v: Tensor, w: Tensor) -> Terms:
         """Every part is of one field or of one pair."""
         return Terms(first=w, pairs=self.weights() * pair_products(v))

@@ -99,10 +99,14 @@ class Wukong(Backbone):
 
     def forward(self, v: Tensor, w: Tensor) -> Tensor:
         """Logit [B] from v [B, K, d]; w is not used."""
+        return self.rest(v)
+
+    def rest(self, v: Tensor) -> Tensor:
+        """All of the logit, [B]."""
         x: Tensor = self.layers(v)  # [B, K, d] -> [B, n_F + n_L, d]
         y: Tensor = self.mlp(x.flatten(1))  # [B, (n_F + n_L) * d] -> [B, 1]
         return y.squeeze(1)  # [B]
 
     def terms(self, v: Tensor, w: Tensor) -> Terms:
         """Nothing of it is of one field or of one pair."""
-        return Terms(rest=self(v, w))
+        return Terms(rest=self.rest(v))

@@ -20,6 +20,7 @@ from llactr_core.bundle import (
     GATE_ROWS,
     GOLDEN,
     GRAPH,
+    PAIRS,
     WEIGHTS,
     Bundle,
     write_bundle,
@@ -127,7 +128,9 @@ def train_bundle(
 
     def write_files(directory: Path) -> None:
         encoder.save(directory)
-        save_file({n: t.contiguous() for n, t in model.state_dict().items()}, directory / WEIGHTS)
+        weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+        pairs = model.constant_pairs()
+        save_file(weights if pairs is None else {**weights, PAIRS: pairs}, directory / WEIGHTS)
         export_graph(model, directory / GRAPH)
         export_explanation(model, directory / EXPLANATION)
         if table is not None and options.enhancer != "none":

@@ -15,6 +15,7 @@ from llactr_core.calibration import Calibrator
 from llactr_core.errors import BundleError, RowError
 from llactr_core.scorer import RowReport, Scorer
 
+FORMAT_2 = Path(__file__).parent / "bundles" / "format_2"  # as the last release that wrote this format did
 SHOP_REVERSED = SHOP.model_dump(mode="json") | {"fields": SHOP.model_dump(mode="json")["fields"][::-1]}
 
 
@@ -84,7 +85,7 @@ def test_a_changed_file_is_refused(copy: Path) -> None:
     ("change", "said"),
     [
         ({"format": "other"}, "not that of a LLaCTR bundle"),
-        ({"format_version": 3}, "format version 3"),
+        ({"format_version": 4}, "format version 4"),
         ({"options": {}}, "was changed after it was written"),
         ({"files": None}, "lists no files"),
     ],
@@ -166,15 +167,23 @@ def test_more_rows_than_one_run_of_the_graph_takes(scorer: Scorer, monkeypatch: 
     np.testing.assert_allclose(scorer.score(rows), whole, atol=1e-6)
 
 
-def test_a_bundle_of_format_1_scores_by_the_plain_sigmoid(copy: Path) -> None:
-    scorer = Scorer.load(copy)
-    golden = json.loads((copy / "golden.json").read_text())
-    raw = scorer.score(golden["rows"], raw=True)
-    (copy / "golden.json").write_text(json.dumps(golden | {"scores": raw.tolist()}))
+def test_a_bundle_of_format_2_still_scores(tmp_path: Path) -> None:
+    folder = shutil.copytree(FORMAT_2, tmp_path / "old")
+    old, table = Scorer.load(folder), shop_rows(500, 9)
+    scores = old.score(table)
+    assert scores.std() > 0.05
+    np.testing.assert_allclose(old.score(table.to_pylist()), scores, atol=1e-6, rtol=0)
+
+
+def test_a_bundle_of_format_1_scores_by_the_plain_sigmoid(tmp_path: Path) -> None:
+    folder = shutil.copytree(FORMAT_2, tmp_path / "old")
+    golden = json.loads((folder / "golden.json").read_text())
+    raw = Scorer.load(folder).score(golden["rows"], raw=True)
+    (folder / "golden.json").write_text(json.dumps(golden | {"scores": raw.tolist()}))
     for name in ("calibration.json", "reference.json", "gate.parquet", "explain.onnx"):
-        (copy / name).unlink(missing_ok=True)
-    _signed(copy, {"format_version": 1})
-    old = Scorer.load(copy)
+        (folder / name).unlink(missing_ok=True)
+    _signed(folder, {"format_version": 1})
+    old = Scorer.load(folder)
     np.testing.assert_array_equal(old.score(golden["rows"]), raw)
     np.testing.assert_array_equal(old.score(golden["rows"], raw=True), raw)
 

@@ -54,13 +54,17 @@ class Task:
     answers: Sequence[Tokens]
 
     def loss(self, prompts: Sequence[Tokens], examples: Sequence[Example]) -> Tensor:
-        """The loss of a batch of B values, with gradient."""
+        """The loss of a batch of B values, with gradient.
+
+        A field of few values draws the same one often: what occurs several times in a batch is read once.
+        """
         total = torch.zeros((), device=self.encoder.device)
         if self.objective != "generative":
             targets = torch.from_numpy(soft_targets(examples, len(self.fields))).to(self.encoder.device)
             # One pass over the short field texts, one over the long prompts: together they would be padded alike.
             fields = self.encoder.forward(self.fields)  # [K, D]
-            vectors = self.encoder.forward(prompts)  # [B, D]
+            distinct, place = _distinct(prompts)
+            vectors = self.encoder.forward(distinct)[place]  # [B, D]
             total = total + soft_cross_entropy(contrastive_log_probs(vectors, fields, self.temperature), targets)
         if self.objective != "contrastive":
             total = total + self._generative_loss(prompts, examples)
@@ -93,12 +97,16 @@ class Task:
 
     def _generative_loss(self, prompts: Sequence[Tokens], examples: Sequence[Example]) -> Tensor:
         """-log P(field name | prompt), the target spread over all fields of a value, averaged over B values."""
-        pairs = [(row, field) for row, example in enumerate(examples) for field in example.fields]
+        distinct, place = _distinct(prompts)
+        shares: dict[tuple[int, int], float] = {}
+        for row, example in zip(place, examples, strict=True):
+            for field in example.fields:
+                shares[row, field] = shares.get((row, field), 0.0) + 1 / len(example.fields)
         log_probs = self.encoder.answer_log_probs(
-            [prompts[row] for row, _ in pairs], [self.answers[field] for _, field in pairs]
+            [distinct[row] for row, _ in shares], [self.answers[field] for _, field in shares]
         )
-        shares = torch.tensor([1 / len(examples[row].fields) for row, _ in pairs], device=self.encoder.device)
-        return -(shares * log_probs).sum() / len(examples)
+        weights = torch.tensor(list(shares.values()), device=self.encoder.device)
+        return -(weights * log_probs).sum() / len(examples)
 
     def _generative_sum(self, prompts: Sequence[Tokens], examples: Sequence[Example]) -> float:
         """The generative loss summed over B values instead of averaged."""
@@ -117,6 +125,13 @@ class Task:
             rows = [prompts[pairs[i][0]] for i in batch]
             flat[batch] = self.encoder.answer_log_probs(rows, [self.answers[pairs[i][1]] for i in batch]).cpu()
         return flat.reshape(len(prompts), len(self.answers))
+
+
+def _distinct(rows: Sequence[Tokens]) -> tuple[list[Tokens], list[int]]:
+    """The distinct rows in the order in which they first occur, and for every row the place of its like."""
+    places: dict[tuple[int, ...], int] = {}
+    place = [places.setdefault(tuple(row), len(places)) for row in rows]
+    return [list(row) for row in places], place
 
 
 def _judge(chosen: npt.NDArray[np.int64], examples: Sequence[Example], count: int, loss: float) -> Evaluation:

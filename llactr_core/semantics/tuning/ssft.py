@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -64,13 +65,11 @@ def tune(
     data = prepare(encoder, schema, samples, options)
     targets = add_adapter(encoder, options)
     _save_memory(encoder, options)
-    encoder.bfloat16 = tunes_in_bfloat16(options, encoder.device)
-    precision = "bfloat16" if encoder.bfloat16 else "float32"
-    try:
+    halved = tunes_in_bfloat16(options, encoder.device)
+    precision = "bfloat16" if halved else "float32"
+    with encoder.in_bfloat16() if halved else nullcontext():
         state = _Run(encoder, data, options, progress, checkpoint, recipe, team).complete()
         write_adapter(encoder.model, state.best)
-    finally:
-        encoder.bfloat16 = False
     metrics = tuning_metrics(state, schema.names, data.values, len(data.train), data.held_out, encoder.device)
     return Tuned(state.best, targets, {**metrics, "precision": precision, "processes": team.count})
 
@@ -145,10 +144,11 @@ class _Run:
         for number, batch in enumerate(batches):
             step = epoch * self.steps + number
             loss = self._step(batch, step)
-            lengths = [len(data.train_rows[i]) for i in batch]
             losses += loss * len(batch)
-            tokens += sum(lengths)
-            places += self.team.places(lengths)
+            for share in self.team.shares(batch):
+                lengths = [len(data.train_rows[i]) for i in set(share)]
+                tokens += sum(lengths)
+                places += len(lengths) * max(lengths)
             self._report(step + 1, loss)
         entry = self._judged(epoch + 1, losses / sum(map(len, batches)))
         adapter = read_adapter(self.encoder.model)

@@ -1,17 +1,21 @@
-"""Request bodies -> rows, columns or an Arrow table, with limits and errors that name the row and the field.
+"""Request bodies -> cells, rows, columns or an Arrow table, with limits and errors that name the row and the field.
 
-JSON is decoded by msgspec into typed rows in one pass. Only when that refuses a body is it decoded once more, untyped,
-to find the first thing that is wrong: good requests pay nothing for precise errors.
+Plain rows of JSON become cells of the columns that a model reads, and no objects at all. The others are decoded by
+msgspec into typed rows in one pass. Only when that refuses a body is it decoded once more, untyped, to find the first
+thing that is wrong: good requests pay nothing for precise errors.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 
+from llactr_core.data.values.cells import Cells
+from llactr_core.data.values.json_rows import JsonReader
 from llactr_core.errors import InputError, LlactrError, MalformedError, RowError, TooLargeError, UnsupportedMediaError
 from services.ctr.formats.arrow import check_rows, read_table
 
@@ -34,13 +38,49 @@ class _Body(msgspec.Struct, forbid_unknown_fields=True):
     routing_key: str | None = None
 
 
+class PlainRows:
+    """Rows of JSON as cells; their features are decoded when somebody asks for them.
+
+    Args:
+        columns: of the cells.
+        body: what they were found in.
+        decode: gives the features.
+    """
+
+    def __init__(self, cells: Cells, columns: tuple[str, ...], body: bytes, decode: Callable[[], Features]) -> None:
+        self.cells = cells
+        self.columns = columns
+        self._body = body
+        self._decode = decode
+
+    def may_have(self, column: str) -> bool:
+        """Whether a row may have this column; False for sure."""
+        return f'"{column}"'.encode() in self._body
+
+    @cached_property
+    def features(self) -> Features:
+        """All columns, those beyond the cells' too."""
+        return self._decode()
+
+
 @dataclass(frozen=True)
 class Batch:
-    """The decoded features of B rows, in the form in which they came, and the caller's routing key."""
+    """B rows as they were given, and the caller's routing key."""
 
-    features: Features
+    given: Features | PlainRows
     rows: int
     routing_key: str | None = None
+
+    @property
+    def features(self) -> Features:
+        """All features, in the form in which they came."""
+        return self.given.features if isinstance(self.given, PlainRows) else self.given
+
+    def of_columns(self, columns: tuple[str, ...]) -> Features | Cells:
+        """What a model needs that reads these columns: cells of just them, where there are."""
+        if isinstance(self.given, PlainRows) and self.given.columns == columns:
+            return self.given.cells
+        return self.features
 
 
 _BETWEEN = np.frombuffer(b",\n[{", np.uint8)  # what stands before or behind a value
@@ -49,7 +89,13 @@ _ROW = msgspec.json.Decoder(dict[str, Value])
 _ANY = msgspec.json.Decoder()
 
 
-def decode(body: bytes, content_type: str | None, max_rows: int, max_bytes: int = INFLATED_BYTES) -> Batch:
+def decode(
+    body: bytes,
+    content_type: str | None,
+    max_rows: int,
+    max_bytes: int = INFLATED_BYTES,
+    reader: JsonReader | None = None,
+) -> Batch:
     """Decode the body of a scoring request. A missing Content-Type is taken as JSON.
 
     Args:
@@ -57,6 +103,7 @@ def decode(body: bytes, content_type: str | None, max_rows: int, max_bytes: int 
         content_type: the header.
         max_rows: the most rows.
         max_bytes: the most bytes that a compressed Arrow stream may inflate to.
+        reader: finds the cells of the columns that the model reads; None to decode all at once.
 
     Raises:
         UnsupportedMediaError: the Content-Type is none of `MEDIA_TYPES`, or its charset is not UTF-8.
@@ -68,9 +115,9 @@ def decode(body: bytes, content_type: str | None, max_rows: int, max_bytes: int 
     if media != ARROW:
         check_values(body, max_rows)
     if media == JSON:
-        return _decode_json(body, max_rows)
+        return _plain(body, max_rows, reader, JsonReader.rows, _decode_json) or _decode_json(body, max_rows)
     if media == NDJSON:
-        return _decode_ndjson(body, max_rows)
+        return _plain(body, max_rows, reader, JsonReader.lines, _decode_ndjson) or _decode_ndjson(body, max_rows)
     table = read_table(body, max_rows, max_bytes)
     return Batch(table, table.num_rows)
 
@@ -86,6 +133,20 @@ def _media_type(content_type: str | None) -> str:
         if name == "charset" and value.strip('"') not in ("utf-8", "utf8", "us-ascii"):
             raise UnsupportedMediaError(f"charset {value!r} is not read here; send UTF-8")
     return media
+
+
+def _plain(
+    body: bytes,
+    max_rows: int,
+    reader: JsonReader | None,
+    read: Callable[[JsonReader, bytes, int], Cells | None],
+    decode_all: Callable[[bytes, int], Batch],
+) -> Batch | None:
+    cells = None if reader is None else read(reader, body, max_rows)
+    if cells is None or reader is None:
+        return None
+    given = PlainRows(cells, reader.columns, body, lambda: decode_all(body, max_rows).features)
+    return Batch(given, len(cells))
 
 
 def _decode_json(body: bytes, max_rows: int) -> Batch:

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from llactr_core.data.values.json_rows import JsonReader
 from llactr_core.errors import InputError, LlactrError, MalformedError
 from llactr_core.schema import Schema
 from services.ctr.formats.arrow import check_rows
@@ -83,7 +84,7 @@ class InferBody:
         self._max_rows = max_rows
         self.request = InferRequest([])
 
-    def decode(self) -> Batch:
+    def decode(self, _reader: JsonReader | None = None) -> Batch:
         """The columns of the request.
 
         Raises:

@@ -8,7 +8,7 @@ import pyarrow as pa
 from llactr_core.data.canonical import canonical
 from llactr_core.errors import DataError, InputError, RowError
 from llactr_core.schema import Schema
-from services.ctr.formats.decoding import Batch, Features
+from services.ctr.formats.decoding import Batch, Features, PlainRows
 
 ROW_ID = "row_id"
 LONGEST_ID = 200
@@ -20,6 +20,8 @@ def row_ids(batch: Batch, column: str) -> list[str | None] | None:
     Raises:
         RowError: one is neither a text nor a whole number, or longer than 200 characters; names row and field.
     """
+    if isinstance(batch.given, PlainRows) and not batch.given.may_have(column):
+        return None
     values = _values(batch.features, column)
     if values is None or not any(value is not None for value in values):
         return None

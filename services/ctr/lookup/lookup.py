@@ -136,7 +136,7 @@ class Lookup:
             if known:
                 found = [known.get(key or "") for key in keys]
                 features = _merged(schema, features, source.columns(schema), found)
-        return Filled(replace(batch, features=features), absent)
+        return Filled(replace(batch, given=features), absent)
 
 
 def _keys(features: Plain | pa.Table, name: str, rows: int) -> Keys:

@@ -18,6 +18,7 @@ import pyarrow as pa
 from fastapi import Request
 from prometheus_client import Histogram
 
+from llactr_core.data.values.json_rows import JsonReader
 from llactr_core.errors import RowError
 from llactr_core.explainer import EVALUATIONS
 from llactr_core.scorer import RowReport
@@ -49,7 +50,7 @@ class Asked:
 
     Args:
         model: NAME, NAME:VERSION or NAME@ALIAS; None for the default model's champion.
-        decode: reads the body; may raise what a caller should hear.
+        decode: reads the body for a model with this reader; may raise what a caller should hear.
         size: bytes of the body.
         raw: scores without calibration; the watchers do not see them.
         routing_key: what an experiment tells callers apart by; goes before the body's.
@@ -57,7 +58,7 @@ class Asked:
     """
 
     model: str | None
-    decode: Callable[[], Batch]
+    decode: Callable[[JsonReader], Batch]
     size: int
     details: bool = False
     raw: bool = False
@@ -156,13 +157,13 @@ class ScoringPipeline:
     ) -> tuple[_Chosen, _Filled, Lane | None]:
         """Model, rows and lane of a request, each of whose rows costs as much as scoring `cost` rows."""
         target = await self.finder.model(request, asked.model, ticket)
-        batch = await self._decode(request, ticket, asked)
+        batch = await self._decode(request, ticket, asked, target.scorer.reader)
         lane = ticket.settle(batch.rows, cost)
         chosen = await self._choose(request, ticket, target, batch, asked)
         return chosen, await self._fill(chosen.loaded, batch, ticket), lane
 
-    async def _decode(self, request: Request, ticket: Ticket, asked: Asked) -> Batch:
-        work = partial(_timed, _DECODING, asked.decode)
+    async def _decode(self, request: Request, ticket: Ticket, asked: Asked, reader: JsonReader) -> Batch:
+        work = partial(_timed, _DECODING, partial(asked.decode, reader))
         if asked.size <= INLINE_BYTES:
             return work()
         return await (asyncio.to_thread(work) if ticket.lane is None else ticket.lane.run(work, ticket, request))
@@ -209,7 +210,8 @@ def _scored(request_id: str, chosen: _Chosen, filled: _Filled, asked: Asked) -> 
         if asked.details and batch.rows:
             scores, reports = _timed(_SCORING, partial(scorer.score_detailed, batch.features, raw=asked.raw))
         elif batch.rows:
-            scores = _timed(_SCORING, partial(scorer.score, batch.features, raw=asked.raw))
+            data = batch.of_columns(scorer.schema.columns)
+            scores = _timed(_SCORING, partial(scorer.score, data, raw=asked.raw))
     except pa.ArrowException as error:
         raise RowError(f"a column of the request cannot be read: {error}; send text or numbers") from error
     ours = {own, *filled.entities}  # columns that the service reads, though the schema has none of them

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from llactr_core.errors import LlactrError, UnavailableError
 from services.ctr import metrics
-from services.ctr.formats.decoding import Features, Value
+from services.ctr.formats.decoding import Features, PlainRows, Value
 from services.ctr.serving.hooks import Scored
 from services.ctr.serving.pool import Loaded, ModelPool
 from services.ctr.traffic.comparison import Comparisons
@@ -182,7 +182,9 @@ class Recorder:
 
 
 def _kept_bytes(scored: Scored) -> int:
-    features = scored.batch.features
+    features = scored.batch.given
+    if isinstance(features, PlainRows):
+        return VALUE_BYTES * len(features.columns) * scored.batch.rows
     if isinstance(features, pa.Table):
         return int(features.nbytes)
     fields = len(features) if isinstance(features, Mapping) else max(map(len, features), default=0)

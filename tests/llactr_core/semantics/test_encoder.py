@@ -104,6 +104,29 @@ def test_recomputed_activations_give_the_same_gradients_from_less_memory(tiny_ll
     assert kept[1] < kept[0] / 3
 
 
+@pytest.mark.parametrize("model", ["tiny-llama", "all-MiniLM-L6-v2"])
+def test_weights_rounded_once_give_the_bits_of_weights_rounded_at_every_product(tiny_llama: Path, model: str):
+    encoder = TextEncoder.load(str(tiny_llama) if model == "tiny-llama" else model, device="cpu")
+    add_adapter(encoder, SsftOptions(rank=4))
+    before = {name: value.clone() for name, value in encoder.model.named_parameters()}
+
+    def gradients() -> list[torch.Tensor]:
+        encoder.model.zero_grad()
+        vectors = encoder.forward(encoder.tokenize(TEXTS))
+        vectors[:, 0].sum().backward()
+        return [vectors.detach(), *(value.grad for value in lora_parameters(encoder.model).values())]
+
+    encoder.bfloat16 = True
+    each_time = gradients()
+    with encoder.in_bfloat16():
+        once = gradients()
+    assert not encoder.bfloat16
+    assert all(map(torch.equal, each_time, once))
+    after = dict(encoder.model.named_parameters())
+    assert before.keys() == after.keys()
+    assert all(torch.equal(value, after[name]) and value.dtype == after[name].dtype for name, value in before.items())
+
+
 def test_a_model_whose_layers_are_unknown_says_so(tiny_llama: Path):
     encoder = TextEncoder.load(str(tiny_llama), device="cpu")
     encoder.model.model.layers = torch.nn.ModuleList()

@@ -96,3 +96,23 @@ def test_the_field_names_are_read_once_per_step(tiny_llama: Path, monkeypatch: p
     task.loss(task.encoder.tokenize([example.value for example in EXAMPLES]), EXAMPLES)
     assert sorted(map(len, read)) == [2, 3]
     assert list(task.fields) in read
+
+
+@pytest.mark.parametrize("objective", ["contrastive", "generative", "both"])
+def test_a_value_drawn_several_times_counts_several_times_and_is_read_once(
+    tiny_llama: Path, monkeypatch: pytest.MonkeyPatch, objective: str
+):
+    task = _task(tiny_llama, objective)
+    drawn = [EXAMPLES[i] for i in (0, 2, 0, 1, 2, 0)]
+    with torch.no_grad():
+        times = {example: task.loss(task.encoder.tokenize([example.value]), [example]).item() for example in EXAMPLES}
+        read: list[int] = []
+        model = type(task.encoder.model)
+        forward = model.forward if objective == "generative" else type(task.encoder.model.base_model).forward
+        owner = model if objective == "generative" else type(task.encoder.model.base_model)
+        monkeypatch.setattr(
+            owner, "forward", lambda self, **given: (read.append(len(given["input_ids"])), forward(self, **given))[1]
+        )
+        loss = task.loss(task.encoder.tokenize([example.value for example in drawn]), drawn).item()
+    assert loss == pytest.approx(np.mean([times[example] for example in drawn]), rel=1e-5)
+    assert max(read) <= 4  # three values, one of which has two fields

@@ -187,7 +187,7 @@ def test_the_gate_in_a_process_of_its_own_says_the_same(
     assert child(new, old, rule) == judge_bundles(new, old, rule)
     without = child(new, old / "nothing", rule)
     assert (without.numbers["champion"], "the ratio alone decided" in without.reason) == (None, True)
-    (new / "graph.onnx").write_bytes(b"#")
+    (new / "index.npy").write_bytes(b"#")
     publish("llactr", alias="champion")
     with pytest.raises(ConflictError, match="not fit to serve"):
         Promotion(registry, settings, child, lambda _model, _version: None).promote("tiny", "champion", new.name)

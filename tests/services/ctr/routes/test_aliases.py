@@ -59,7 +59,7 @@ def test_a_refusal_is_a_problem_with_the_reason_and_the_numbers_and_force_overru
     assert before["gate"] == problem["gate"]
 
 
-@pytest.mark.parametrize("name", ["weights.safetensors", "manifest.json", "graph.onnx"])
+@pytest.mark.parametrize("name", ["weights.safetensors", "manifest.json", "index.npy"])
 @pytest.mark.parametrize("damage", ["changed", "truncated", "absent"])
 def test_a_damaged_bundle_is_refused_and_the_champion_stays(
     scoring: Any, publish: Callable[..., str], settings: CtrSettings, name: str, damage: str

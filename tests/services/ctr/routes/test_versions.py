@@ -63,7 +63,7 @@ def test_a_bundle_from_elsewhere_is_not_loaded_in_the_process_that_scores(
 def test_a_bundle_that_is_larger_than_the_memory_is_not_copied(
     registry: Registry, elsewhere: Path, settings: CtrSettings
 ) -> None:
-    with (elsewhere / "graph.onnx").open("ab") as file:
+    with (elsewhere / "index.npy").open("ab") as file:
         file.truncate(3 * 2**20)
     small = settings.model_copy(update={"memory_mb": 2, "data_roots": [elsewhere.parent]})
     with pytest.raises(InputError, match="memory_mb"):
@@ -74,7 +74,7 @@ def test_a_bundle_that_is_larger_than_the_memory_is_not_copied(
 def damage(bundle: Path, how: str) -> None:
     manifest = json.loads((bundle / "manifest.json").read_text())
     if how == "changed":
-        (bundle / "graph.onnx").write_bytes(b"#")
+        (bundle / "index.npy").write_bytes(b"#")
     elif how == "absent":
         (bundle / "golden.json").unlink()
     elif how == "no manifest":

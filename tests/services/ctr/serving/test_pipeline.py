@@ -59,7 +59,7 @@ class Store:
         self.answers.wait(10)
         assert not isinstance(batch.features, dict)
         rows: list[Any] = [{**row, "age": 70} if row.get("job") == "retired" else row for row in batch.features]
-        return Filled(replace(batch, features=rows), [[f"city={row.get('city')}"] for row in rows])
+        return Filled(replace(batch, given=rows), [[f"city={row.get('city')}"] for row in rows])
 
 
 class Onlooker:

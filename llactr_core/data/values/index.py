@@ -1,0 +1,112 @@
+"""The flat hash from the bytes of a value to its id, for all fields of a schema: built once, then memory-mapped."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from llactr_core.data.values import hashing
+from llactr_core.data.values.cells import Cells
+from llactr_core.errors import BundleError
+
+LOAD = 0.6  # of the slots are taken
+LONGEST = 2**16 - 1  # bytes of a canonical value, and more than it can have
+Ids = npt.NDArray[np.int32]
+Slots = npt.NDArray[np.uint64]
+
+
+class ValueIndex:
+    """Finds local ids of values; safe to share between threads, and its memory between processes.
+
+    Args:
+        values: the values of all fields in turn, one array of large strings [V].
+        first: the number of each field's first value, and V behind them, int64 [K + 1].
+        slots: the hash, uint64 [2 n] (`llactr_core.data.values.hashing`).
+    """
+
+    def __init__(self, values: pa.LargeStringArray, first: npt.NDArray[np.int64], slots: Slots) -> None:
+        self.values = values
+        self.first = first
+        self.slots = slots
+        self._texts, _ = _buffers(values)
+
+    @classmethod
+    def build(cls, vocabularies: Sequence[pa.Array]) -> "ValueIndex":
+        """An index over the distinct values of K fields; a field without a vocabulary has an empty array.
+
+        Frequent values come first in a vocabulary, and so into the places where they are found at once.
+        """
+        counts = [len(values) for values in vocabularies]
+        first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        values = pa.concat_arrays([pa.array([], pa.large_string()), *(v.cast(pa.large_string()) for v in vocabularies)])
+        slots = np.zeros(2 * (int(len(values) / LOAD) + 1), np.uint64)
+        texts, ends = _buffers(values)
+        hashing.fill(slots, texts, ends, np.repeat(np.arange(len(counts)), counts))
+        return cls(values, first, slots)
+
+    @classmethod
+    def load(cls, values: pa.LargeStringArray, first: npt.NDArray[np.int64], path: Path) -> "ValueIndex":
+        """The index that `save` wrote for these values, memory-mapped.
+
+        Raises:
+            BundleError: the file is of other values.
+        """
+        slots = np.load(path, mmap_mode="r")
+        if slots.dtype != np.uint64 or slots.ndim != 1 or len(slots) != 2 * (int(len(values) / LOAD) + 1):
+            raise BundleError(f"{path} is no index of the {len(values)} values beside it; restore or retrain it")
+        return cls(values, first, np.asarray(slots))
+
+    def save(self, path: Path) -> None:
+        """Write the slots; the values are the caller's to write."""
+        np.save(path, self.slots)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the slots and the texts."""
+        return int(self.slots.nbytes + self._texts.nbytes)
+
+    def find(self, cells: Cells, plan: npt.NDArray[np.int64], out: Ids, longest: int = LONGEST) -> bool:
+        """Put local ids of cells into `out`; whether some are odd (-1), since they are not in canonical form.
+
+        Args:
+            cells: [B, C].
+            plan: for each of F fields [its number, its column in the cells, its column in out], int64 [3 F].
+            out: int32 [B, S].
+            longest: bytes beyond which a text may have another canonical form.
+        """
+        given = (cells.data, cells.starts, cells.lengths, cells.kinds)
+        odd: int = hashing.find(self.slots, self._texts, *given, plan, self.first, longest, out)
+        return odd > 0
+
+    def field(self, number: int) -> "FieldIndex":
+        """The view of one field."""
+        return FieldIndex(self, number)
+
+
+class FieldIndex:
+    """The values of one field in an index."""
+
+    def __init__(self, index: ValueIndex, number: int) -> None:
+        self._index = index
+        self._plan = np.array([number, 0, 0], np.int64)
+
+    def ids_of(self, texts: Sequence[str | None]) -> Ids:
+        """Local ids of canonical texts, int32 [B]; None is the missing one."""
+        return self.ids_of_cells(Cells.of_texts(texts), LONGEST)
+
+    def ids_of_cells(self, cells: Cells, longest: int) -> Ids:
+        """Local ids of cells [B, 1], int32 [B]; -1 where one is odd, such as a text of more than `longest` bytes."""
+        out = np.empty((len(cells), 1), np.int32)
+        self._index.find(cells, self._plan, out, longest)
+        return out[:, 0]
+
+
+def _buffers(values: pa.LargeStringArray) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """The bytes of all texts, at least one, and where each ends, [V + 1]."""
+    _, ends, texts = values.buffers()
+    places: Any = np.frombuffer(ends, np.int64) if ends is not None and ends.size else np.zeros(1, np.int64)
+    data: Any = np.frombuffer(texts, np.uint8) if texts is not None and texts.size else np.zeros(1, np.uint8)
+    return data, places[values.offset : values.offset + len(values) + 1]
