@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 import tracemalloc
@@ -6,8 +7,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from llactr_core.data.encoding import Encoder
+from llactr_core.data.values.json_rows import JsonReader
 from llactr_core.data.vocabulary import FIRST_VALUE, MISSING, UNSEEN, ValueCounter
 from llactr_core.errors import BundleError, DataError, RowError
 from llactr_core.schema import Field, Kind, Schema
@@ -55,6 +59,61 @@ def test_rows_columns_and_arrow_encode_alike(encoder: Encoder) -> None:
     for other in (by_columns, by_arrow, as_text):
         np.testing.assert_array_equal(by_rows.ids, other.ids)
         np.testing.assert_array_equal(by_rows.weights, other.weights)
+
+
+VALUES = (
+    st.sampled_from(
+        [
+            None,
+            True,
+            False,
+            0,
+            1,
+            2,
+            3,
+            -1,
+            0.5,
+            1.0,
+            2.50,
+            17.25,
+            978300760,
+            10**17,
+            "",
+            "1",
+            "2",
+            "3.0",
+            "a|b",
+            "a",
+            "d|c",
+        ]
+    )
+    | st.integers(-(10**17), 10**17)
+    | st.floats(-1e9, 1e9)
+    | st.text(alphabet="abc|12.-_ é", max_size=12)
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(rows=st.lists(st.dictionaries(st.sampled_from(SCHEMA.columns), VALUES), max_size=4))
+def test_cells_of_json_encode_as_the_objects_do(encoder: Encoder, rows: list[dict[str, object]]) -> None:
+    body = json.dumps({"rows": rows}, ensure_ascii=False).encode()
+    cells = JsonReader(SCHEMA.columns).rows(body, 10)
+    if cells is not None:  # exponents and the like are not plain
+        found, expected = encoder.encode_cells(cells), encoder.encode_rows(json.loads(body)["rows"])
+        np.testing.assert_array_equal(found.ids, expected.ids)
+        np.testing.assert_array_equal(found.weights, expected.weights)
+
+
+def test_texts_beyond_256_bytes_are_looked_up_by_their_canonical_form() -> None:
+    texts = ["x" * 300, "é" * 200, "é" * 256, "é" * 257]
+    schema = Schema(name="s", fields=(Field(name="a"),))
+    encoder = Encoder.fit(schema, [pa.record_batch({"a": texts})])
+    expected = encoder.encode_rows([{"a": text} for text in texts]).ids
+    assert len(set(expected[:, 0].tolist())) == 4
+    cells = JsonReader(["a"]).rows(json.dumps({"rows": [{"a": t} for t in texts]}, ensure_ascii=False).encode(), 4)
+    assert cells is not None
+    np.testing.assert_array_equal(encoder.encode_cells(cells).ids, expected)
+    np.testing.assert_array_equal(encoder.encode_batch(pa.record_batch({"a": texts})).ids, expected)
 
 
 def test_every_field_has_its_own_ids(encoder: Encoder) -> None:
