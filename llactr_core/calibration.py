@@ -10,6 +10,7 @@ isotonic  p = sigmoid(f(z)), f linear between knots of a pool-adjacent-violators
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -27,7 +28,7 @@ COEFFICIENTS = {"none": 0, "identity": 0, "platt": 2, "beta": 3}
 
 def sigmoid(logits: Floats) -> Floats:
     """1 / (1 + exp(-z)), [B]."""
-    return 1 / (1 + np.exp(-np.clip(logits, -700, 700)))
+    return 1 / (1 + np.exp(-np.maximum(logits, -700)))
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,10 @@ class Calibrator:
             return sigmoid(logits)
         return sigmoid(bent(self.mapped(logits)))
 
+    @cached_property
+    def _knots(self) -> Floats:
+        return np.array(self.knots)
+
     def mapped(self, logits: Floats) -> Floats:
         """The calibrated logits, [B], before the bend."""
         if self.method == "platt":
@@ -59,7 +64,7 @@ class Calibrator:
             a, b, c = self.coefficients
             return a * -np.logaddexp(0, -logits) + b * np.logaddexp(0, logits) + c
         if self.method == "isotonic":
-            return interpolated(logits, np.array(self.knots))
+            return interpolated(logits, self._knots)
         return logits
 
     def as_json(self) -> dict[str, object]:
@@ -101,6 +106,8 @@ class Calibrator:
 def bent(logits: Floats) -> Floats:
     """Logits within -LIMIT and LIMIT: those beyond BEND approach LIMIT and never reach it, in their order. [B]"""
     size = np.abs(logits)
+    if not size.size or size.max() <= BEND:
+        return logits
     room = LIMIT - BEND
     excess = np.maximum(size - BEND, 0)
     beyond = BEND + room * excess / (room + excess)

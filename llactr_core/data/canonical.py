@@ -72,8 +72,10 @@ def canonical_array(array: pa.Array) -> pa.DictionaryArray:
 def plain_array(array: pa.Array) -> pa.Array:
     """An array in one piece, its type one that Arrow can dictionary-encode and Python can hold; nested ones as is."""
     if isinstance(array, pa.ChunkedArray):
-        array = array.combine_chunks()
+        array = array.chunk(0) if array.num_chunks == 1 else array.combine_chunks()
     kind = array.type
+    if pa.types.is_string(kind):
+        return array
     if pa.types.is_dictionary(kind):
         return pa.DictionaryArray.from_arrays(array.indices, plain_array(array.dictionary))
     if pa.types.is_run_end_encoded(kind):

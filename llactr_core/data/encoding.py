@@ -70,7 +70,8 @@ class Encoder:
         self.weighted = any(e.kind != Kind.CATEGORICAL for e in schema.fields)
         self._column_of = {column: c for c, column in enumerate(schema.columns)}
         looked_up = [k for k, e in enumerate(self.encoders) if isinstance(e, CategoricalEncoder) and not e.field.part]
-        self._looked_up = frozenset(looked_up)
+        self._looked_up = tuple(looked_up)
+        self._others = tuple(k for k in range(len(self.encoders)) if k not in looked_up)
         plan = [(k, self._column_of[schema.fields[k].column], self.first_slots[k]) for k in looked_up]
         self._plan = np.array(plan, np.int64).ravel()
 
@@ -110,16 +111,16 @@ class Encoder:
         ids = np.empty((len(cells), len(self.slot_field)), np.int32)
         weights = np.ones(ids.shape, np.float32) if self.weighted else None
         has_odd = self.index.find(cells, self._plan, ids, RAW_BYTES)
-        for k, encoder in enumerate(self.encoders):
-            start, column = self.first_slots[k], self._column_of[encoder.field.column]
-            if k not in self._looked_up:
-                end = start + encoder.slots
-                local, weight = encoder.encode_cells(cells, column)
-                ids[:, start:end] = local
-                if weights is not None and weight is not None:
-                    weights[:, start:end] = weight
-            elif has_odd:
-                encoder.mend(ids[:, start], cells, column)  # type: ignore[attr-defined]
+        for k in self._looked_up if has_odd else ():
+            encoder, start = self.encoders[k], self.first_slots[k]
+            encoder.mend(ids[:, start], cells, self._column_of[encoder.field.column])  # type: ignore[attr-defined]
+        for k in self._others:
+            encoder, start = self.encoders[k], self.first_slots[k]
+            end = start + encoder.slots
+            local, weight = encoder.encode_cells(cells, self._column_of[encoder.field.column])
+            ids[:, start:end] = local
+            if weights is not None and weight is not None:
+                weights[:, start:end] = weight
         ids += self._slot_offsets
         return Encoded(ids, weights)
 

@@ -97,8 +97,9 @@ class CategoricalEncoder:
             array = part_values(self.field, array)
         elif pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
             cells = Cells.of_strings(texts_of(array))
-            ids = self._index.ids_of_cells(cells, RAW_BYTES)
-            self.mend(ids, cells, 0)
+            ids, has_odd = self._index.ids_of_cells(cells, RAW_BYTES)
+            if has_odd:
+                self.mend(ids, cells, 0)
             return ids[:, None], None
         strings = canonical_array(array)
         table = np.append(self._index.ids_of(strings.dictionary.to_pylist()), np.int32(MISSING))
@@ -111,8 +112,7 @@ class CategoricalEncoder:
     def mend(self, ids: Ids, cells: Cells, column: int) -> None:
         """Replace what is -1 among the ids [B] of a column, by way of the canonical form."""
         odd = np.flatnonzero(ids < 0)
-        if len(odd):
-            ids[odd] = self.encode_values([cells.value(int(row), column) for row in odd])[0][:, 0]
+        ids[odd] = self.encode_values([cells.value(int(row), column) for row in odd])[0][:, 0]
 
 
 class NumericEncoder:

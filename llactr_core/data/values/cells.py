@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from llactr_core.data.values.hashing import LITERAL, MISSING, NUMBER, TEXT
 
+LONGEST = 2**31 - 1  # bytes of a cell
 _NOTHING = np.zeros(1, np.uint8)
 
 
@@ -59,7 +60,9 @@ class Cells:
         places = places[array.offset : array.offset + len(array) + 1]
         data = np.frombuffer(texts, np.uint8) if texts is not None and texts.size else _NOTHING
         starts = places[:-1].astype(np.int64)
-        lengths = np.minimum(places[1:] - starts, np.iinfo(np.int32).max).astype(np.int32)
+        lengths = np.diff(places)
+        if wide:
+            lengths = np.minimum(lengths, LONGEST).astype(np.int32)
         kinds = np.full(len(array), TEXT, np.uint8)
         if array.null_count:
             kinds[array.is_null().to_numpy(zero_copy_only=False)] = MISSING

@@ -95,13 +95,13 @@ class FieldIndex:
 
     def ids_of(self, texts: Sequence[str | None]) -> Ids:
         """Local ids of canonical texts, int32 [B]; None is the missing one."""
-        return self.ids_of_cells(Cells.of_texts(texts), LONGEST)
+        return self.ids_of_cells(Cells.of_texts(texts), LONGEST)[0]
 
-    def ids_of_cells(self, cells: Cells, longest: int) -> Ids:
-        """Local ids of cells [B, 1], int32 [B]; -1 where one is odd, such as a text of more than `longest` bytes."""
+    def ids_of_cells(self, cells: Cells, longest: int) -> tuple[Ids, bool]:
+        """Local ids of cells [B, 1], int32 [B], and whether some are odd (-1), as those beyond `longest` bytes."""
         out = np.empty((len(cells), 1), np.int32)
-        self._index.find(cells, self._plan, out, longest)
-        return out[:, 0]
+        has_odd = self._index.find(cells, self._plan, out, longest)
+        return out[:, 0], has_odd
 
 
 def _buffers(values: pa.LargeStringArray) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
