@@ -161,14 +161,17 @@ class Scorer:
     def score_detailed(self, data: Features, *, raw: bool = False) -> tuple[npt.NDArray[np.float64], list[RowReport]]:
         """Probabilities [B], and a report for each row."""
         encoded = self.encode(data)
+        return self.probabilities(encoded, raw=raw), self.reports(data, encoded)
+
+    def reports(self, data: Features, encoded: Encoded) -> list[RowReport]:
+        """A report for each row, [B], of the data and what it was encoded to."""
         missing, unseen = self.encoder.flags(encoded)
         columns = np.array([f.column for f in self.schema.fields], dtype=object)
         extra = self._extra(data)
-        reports = [
+        return [
             RowReport(_distinct(columns[missing[i]]), _distinct(columns[unseen[i]]), extra[i] if extra else ())
             for i in range(len(encoded))
         ]
-        return self.probabilities(encoded, raw=raw), reports
 
     def logits(self, data: Data) -> npt.NDArray[np.float64]:
         """The model's logits, float64 [B], before any calibration."""

@@ -27,7 +27,7 @@ from services.ctr.routes.oip import oip_router
 from services.ctr.routes.outcomes import outcome_router
 from services.ctr.routes.quality import quality_router
 from services.ctr.routes.schedules import schedule_router
-from services.ctr.routes.score import ModelName, score_router
+from services.ctr.routes.score import PATH, ModelName, Scoring
 from services.ctr.routes.traffic import traffic_router
 from services.ctr.routes.versions import version_router
 from services.ctr.schedule.store import ScheduleStore
@@ -45,6 +45,7 @@ from services.shared.access.key_routes import key_router
 from services.shared.http.app import create_app
 from services.shared.http.part import Part
 from services.shared.http.serving import guarded, serve
+from services.shared.http.shortcut import Shortcut
 from services.shared.jobs.job import Job, State
 from services.shared.jobs.routes import job_router
 from services.shared.jobs.store import JobStore
@@ -125,8 +126,9 @@ def build_app(settings: CtrSettings) -> FastAPI:
             guard.close()
             storage.close()
 
+    scoring = Scoring(pipeline, settings, guard)
     routers = [
-        score_router(pipeline, settings, guard),
+        scoring.router(),
         explain_router(pipeline, settings, guard),
         oip_router(pipeline, pool, registry, settings, guard),
         models_router(registry, guard),
@@ -144,7 +146,9 @@ def build_app(settings: CtrSettings) -> FastAPI:
         _ready_router(pool, names=settings.is_loopback),
     ]
     app = create_app("LLaCTR CTR service", settings, routers, lifespan, DESCRIPTION)
-    app.user_middleware.append(Middleware(AdmissionGate, admission=admission))  # within those that count and log
+    # Within those that count and log:
+    app.user_middleware.append(Middleware(AdmissionGate, admission=admission))
+    app.user_middleware.append(Middleware(Shortcut, handlers={("POST", PATH): scoring.handle}))
     app.add_middleware(AuditTrail, log=audit)
     app.add_middleware(ProtocolErrors)
     return app

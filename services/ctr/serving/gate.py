@@ -1,7 +1,6 @@
 """The ASGI middleware that asks `Admission` about every scoring request, before its key is checked or its body read."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from fastapi import Request
@@ -12,6 +11,7 @@ from services.ctr.formats.decoding import JSON, MEDIA_TYPES
 from services.ctr.formats.oip import HEADER, OCTETS
 from services.ctr.serving.admission import Admission, Ticket
 from services.shared.http.problems import RETRY_AFTER_S, answer, problem_of
+from services.shared.http.shortcut import KnownRoute
 
 TIMEOUT_HEADER = "X-Timeout-Ms"
 LONGEST_MS = 600_000
@@ -48,7 +48,7 @@ class AdmissionGate:
             size = int(length) if length.isdigit() else 0
             ticket = self._admission.enter(size, _timeout_s(headers.get(_TIMEOUT)), _form(scope["path"], headers))
         except OverloadError as error:
-            scope["route"] = _Known(_template(scope["path"]))  # for the metrics; the router never sees the request
+            scope["route"] = KnownRoute(_template(scope["path"]))  # for the metrics
             await answer(problem_of(error), {"Retry-After": str(RETRY_AFTER_S[error.status])})(scope, receive, send)
             return
         except InputError as error:
@@ -73,11 +73,6 @@ def ticket_of(request: Request) -> Ticket:
     """The ticket with which the gate let this request in."""
     ticket: Ticket = request.state.ticket
     return ticket
-
-
-@dataclass(frozen=True)
-class _Known:
-    path: str
 
 
 def _template(path: str) -> str:

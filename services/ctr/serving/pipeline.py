@@ -12,16 +12,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from fastapi import Request
 from prometheus_client import Histogram
 
+from llactr_core.data.encoding import Encoded
 from llactr_core.data.values.json_rows import JsonReader
 from llactr_core.errors import RowError
 from llactr_core.explainer import EVALUATIONS
-from llactr_core.scorer import RowReport
+from llactr_core.scorer import Scorer
 from services.ctr import metrics
 from services.ctr.formats.answers import RowDetail
 from services.ctr.formats.decoding import Batch
@@ -33,6 +32,7 @@ from services.ctr.serving.finder import Finder, within
 from services.ctr.serving.gate import ticket_of
 from services.ctr.serving.hooks import Filling, Routing, Scored, Watching
 from services.ctr.serving.pool import Loaded, ModelPool
+from services.ctr.serving.together import Scores, Together
 from services.ctr.settings import CtrSettings
 from services.shared.access.auth import Guard
 
@@ -90,6 +90,13 @@ class _Filled:
         return () if self.absent is None else self.absent[row]
 
 
+@dataclass(frozen=True)
+class _Read:
+    encoded: Encoded
+    row_ids: Sequence[str | None] | None
+    details: Sequence[RowDetail] | None
+
+
 class ScoringPipeline:
     """Every way in that scores goes through `score`."""
 
@@ -108,6 +115,7 @@ class ScoringPipeline:
         self._filling = filling
         self._watching = tuple(watching)
         self._explainers = Explainers()
+        self._together = Together()
         self._filling_threads = ThreadPoolExecutor(FILLING_THREADS, thread_name_prefix="score-filling")
 
     def start(self) -> None:
@@ -128,12 +136,18 @@ class ScoringPipeline:
         """
         ticket = ticket_of(request)
         chosen, filled, lane = await self._prepare(request, ticket, asked)
-        work = partial(_scored, request.state.request_id, chosen, filled, asked)
+        scorer, began = chosen.loaded.scorer, time.perf_counter()
         if lane is None:
             ticket.check()
-            answered = work()
+            read = _read(scorer, filled, asked)
+            scores = await self._together.probabilities(scorer, read.encoded, raw=asked.raw)
         else:
-            answered = await lane.run(work, ticket, request)
+            read, scores = await lane.run(partial(_read_and_scored, scorer, filled, asked), ticket, request)
+        _SCORING.observe(time.perf_counter() - began)
+        scored = Scored(
+            request.state.request_id, chosen.loaded, chosen.arm, filled.batch, scores, read.row_ids, asked.size
+        )
+        answered = Answered(scored, read.details)
         metrics.SCORED_ROWS.labels(chosen.loaded.name).inc(filled.batch.rows)
         if not asked.raw:
             for watcher in self._watching:
@@ -199,19 +213,15 @@ def _timed(stage: Histogram, work: Callable[[], T]) -> T:
     return done
 
 
-def _scored(request_id: str, chosen: _Chosen, filled: _Filled, asked: Asked) -> Answered:
-    """Scores, row ids and details of a request; the only place that computes."""
-    batch, scorer = filled.batch, chosen.loaded.scorer
-    own = asked.row_id or (None if ROW_ID in scorer.schema.columns else ROW_ID)
+def _read(scorer: Scorer, filled: _Filled, asked: Asked) -> _Read:
+    """The ids of a request's rows, the caller's names of them, and their details where they are asked for."""
+    batch = filled.batch
+    columns = scorer.reader.columns
+    own = asked.row_id or (None if ROW_ID in columns else ROW_ID)
     ids = None if own is None else row_ids(batch, own)
-    scores: npt.NDArray[np.float64] = np.empty(0)
-    reports: list[RowReport] = []
     try:
-        if asked.details and batch.rows:
-            scores, reports = _timed(_SCORING, partial(scorer.score_detailed, batch.features, raw=asked.raw))
-        elif batch.rows:
-            data = batch.of_columns(scorer.schema.columns)
-            scores = _timed(_SCORING, partial(scorer.score, data, raw=asked.raw))
+        encoded = scorer.encode(batch.of_columns(columns))
+        reports = scorer.reports(batch.features, encoded) if asked.details else []
     except pa.ArrowException as error:
         raise RowError(f"a column of the request cannot be read: {error}; send text or numbers") from error
     ours = {own, *filled.entities}  # columns that the service reads, though the schema has none of them
@@ -219,5 +229,9 @@ def _scored(request_id: str, chosen: _Chosen, filled: _Filled, asked: Asked) -> 
         RowDetail(r.missing, r.unseen, tuple(name for name in r.extra if name not in ours), filled.absent_of(number))
         for number, r in enumerate(reports)
     ]
-    scored = Scored(request_id, chosen.loaded, chosen.arm, batch, scores, ids, asked.size)
-    return Answered(scored, details if asked.details else None)
+    return _Read(encoded, ids, details if asked.details else None)
+
+
+def _read_and_scored(scorer: Scorer, filled: _Filled, asked: Asked) -> tuple[_Read, Scores]:
+    read = _read(scorer, filled, asked)
+    return read, scorer.probabilities(read.encoded, raw=asked.raw)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security.utils import get_authorization_scheme_param
 
 from llactr_core.errors import AuthenticationError, OptionError, PermissionDenied, UnavailableError
 from services.shared.access.admin_key import ensure_admin_key
@@ -90,20 +91,20 @@ class Guard:
             RateError: too many unknown keys came from the call's address, and the key was not seen lately.
             UnavailableError: the storage does not answer, and the key was not known lately.
         """
-        bearer = await BEARER(request)
-        if bearer is None:
+        scheme, key = get_authorization_scheme_param(request.headers.get("authorization"))
+        if scheme.lower() != "bearer" or not key:
             return ANYONE
         # Who was looked up lately is known at once; a look-up waits for the storage, so it has a thread.
-        known = self.keys.remembered(bearer.credentials)
+        known = self.keys.remembered(key)
         if known is not None:
             return known
         address = _address_of(request)
-        if not self.keys.is_familiar(bearer.credentials):
+        if not self.keys.is_familiar(key):
             self._guesses.check(address)
         try:
-            caller = await self._patience.wait(partial(self.identify, bearer.credentials))
+            caller = await self._patience.wait(partial(self.identify, key))
         except UnavailableError:
-            return self.keys.trusted(bearer.credentials)
+            return self.keys.trusted(key)
         if caller is None:
             self._guesses.note(address)
         return caller

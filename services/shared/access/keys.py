@@ -140,13 +140,13 @@ class KeyStore:
         return revoked
 
     def remembered(self, key: str) -> Caller | None:
-        """Whose key it is, if that was looked up lately; costs neither SQL nor a file."""
-        return self._cache.known(digest_of(key))
+        """Whose key it is, if that was looked up lately or it is the admin key; costs no SQL."""
+        known = self._cache.known(digest_of(key))
+        return ADMIN_FILE if known is None and self._is(self._admin.lately(), key) else known
 
     def is_familiar(self, key: str) -> bool:
         """Whether the key was seen to be right in the last 10 minutes, or is the admin key as it was read last."""
-        digest, admin = digest_of(key), self._admin.last
-        return self._cache.is_familiar(digest) or (admin is not None and hmac.compare_digest(digest, digest_of(admin)))
+        return self._cache.is_familiar(digest_of(key)) or self._is(self._admin.last, key)
 
     def trusted(self, key: str) -> Caller:
         """Whose key it was when the storage answered last.
@@ -158,11 +158,13 @@ class KeyStore:
 
     def caller(self, key: str) -> Caller | None:
         """Whose key it is, or None when it is unknown or revoked."""
-        digest = digest_of(key)
-        admin = self._admin.read()
-        if admin is not None and hmac.compare_digest(digest, digest_of(admin)):
+        if self._is(self._admin.read(), key):
             return ADMIN_FILE
-        return self._cache.caller(digest, self._look_up)
+        return self._cache.caller(digest_of(key), self._look_up)
+
+    @staticmethod
+    def _is(admin: str | None, key: str) -> bool:
+        return admin is not None and hmac.compare_digest(admin.encode(), key.encode())
 
     def _look_up(self, digest: str) -> Caller | None:
         with self.storage.reading() as session:

@@ -57,6 +57,7 @@ def create_app(
         version=VERSION,
         description=description,
         lifespan=lifespan,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # there is ours
         middleware=[Middleware(RequestLog), Middleware(BodyLimit, limit=settings.max_body_bytes)],
     )
     app.state.settings = settings

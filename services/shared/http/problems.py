@@ -1,6 +1,7 @@
 """Errors as RFC 9457 problem+json, the same shape from every endpoint."""
 
 import logging
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -110,10 +111,16 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def install_problems(app: FastAPI) -> None:
     """Let the app answer every error, also the framework's own, with a problem."""
-    app.add_exception_handler(LlactrError, _on_llactr_error)
-    app.add_exception_handler(RequestValidationError, _on_validation_error)
-    app.add_exception_handler(HTTPException, _on_http_exception)
-    app.add_exception_handler(DataError, _on_data_error)
+    for kind, handler in _HANDLERS.items():
+        app.add_exception_handler(kind, handler)
+
+
+def response_to(request: Request, error: Exception) -> JSONResponse | None:
+    """The response with which the app answers an error; None for one that nobody expected."""
+    for kind, handler in _HANDLERS.items():
+        if isinstance(error, kind):
+            return handler(request, error)
+    return None
 
 
 def internal_problem() -> dict[str, Any]:
@@ -177,3 +184,11 @@ def _methods_of(request: Request) -> list[str]:
 def _on_data_error(_request: Request, _error: Exception) -> JSONResponse:
     detail = "a text holds a zero byte, or a number is too large for the database; send the call without it"
     return answer(describe(422, "invalid-input", detail))
+
+
+_HANDLERS: dict[type[Exception], Callable[[Request, Exception], JSONResponse]] = {
+    LlactrError: _on_llactr_error,
+    RequestValidationError: _on_validation_error,
+    HTTPException: _on_http_exception,
+    DataError: _on_data_error,
+}
