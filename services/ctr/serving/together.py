@@ -10,6 +10,7 @@ import numpy.typing as npt
 from llactr_core.data.encoding import Encoded
 from llactr_core.scorer import Scorer
 
+MOST_ROWS = 1024  # in one run, so that who comes meanwhile is let in or refused in time
 Scores = npt.NDArray[np.float64]
 
 
@@ -41,19 +42,37 @@ class Together:
         return await mine.scores
 
     def _score(self, key: tuple[Scorer, bool]) -> None:
-        waiting = [one for one in self._waiting.pop(key) if not one.scores.done()]  # one may have been cancelled
-        scorer, raw = key
-        try:
-            found = scorer.probabilities(_joined([one.encoded for one in waiting]), raw=raw) if waiting else np.empty(0)
-        except Exception as error:
-            for one in waiting:
-                one.scores.set_exception(error)
-            return
-        start = 0
+        waiting = self._waiting.pop(key)
+        now: list[_Waiting] = []
+        rows = 0
         for one in waiting:
-            end = start + len(one.encoded)
-            one.scores.set_result(found[start:end])
-            start = end
+            rows += len(one.encoded)
+            if now and rows > MOST_ROWS:
+                break
+            now.append(one)
+        if len(now) < len(waiting):
+            self._waiting[key] = waiting[len(now) :]
+            asyncio.get_running_loop().call_soon(self._score, key)
+        _answer(key, [one for one in now if not one.scores.done()])  # one may have been cancelled
+
+
+def _answer(key: tuple[Scorer, bool], waiting: Sequence[_Waiting]) -> None:
+    """Score requests in one run; where that fails, each on its own, so that none is to blame for another's failure."""
+    scorer, raw = key
+    try:
+        found = scorer.probabilities(_joined([one.encoded for one in waiting]), raw=raw) if waiting else np.empty(0)
+    except Exception as error:
+        if len(waiting) == 1:
+            waiting[0].scores.set_exception(error)
+            return
+        for one in waiting:
+            _answer(key, [one])
+        return
+    start = 0
+    for one in waiting:
+        end = start + len(one.encoded)
+        one.scores.set_result(found[start:end])
+        start = end
 
 
 def _joined(parts: Sequence[Encoded]) -> Encoded:

@@ -9,9 +9,11 @@ https://prometheus.github.io/client_python/multiprocess/
 """
 
 import os
+import threading
 import warnings
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import psutil
 from prometheus_client import CollectorRegistry, Metric, ProcessCollector, values
@@ -33,9 +35,38 @@ def join_others() -> None:
     """Count together with the other processes, where there are others; to be called before any metric is declared."""
     number = os.environ.get(NUMBER)
     if number is not None:
-        values.ValueClass = values.MultiProcessValue(lambda: number)  # type: ignore[no-untyped-call]
+        values.ValueClass = direct(values.MultiProcessValue(lambda: number))  # type: ignore[no-untyped-call]
         # Only gauges that each process shows for itself are ever cleared.
         warnings.filterwarnings("ignore", "Clearing labels has not been implemented", UserWarning)
+
+
+def direct(mapped: Any) -> type:
+    """A value class that counts right in the mapped file, at half the cost of `mapped`, which packs and looks up.
+
+    Args:
+        mapped: what `prometheus_client.values.MultiProcessValue` returns, for a process whose number stays.
+    """
+
+    class Direct(mapped):  # type: ignore[misc]
+        def __init__(self, *given: Any, **named: Any) -> None:
+            super().__init__(*given, **named)
+            place = self._file._positions[self._key]
+            # The file may be mapped anew as it grows; what is written through the older mapping stands in it too.
+            self._place = memoryview(self._file._m)[place : place + 8].cast("d")
+            self._own = threading.Lock()
+
+        def inc(self, amount: float) -> None:
+            with self._own:
+                self._place[0] += amount
+
+        def set(self, value: float, timestamp: float | None = None) -> None:
+            with self._own:
+                super().set(value, timestamp)
+
+        def get(self) -> float:
+            return float(self._place[0])
+
+    return Direct
 
 
 def forget(folder: str, number: int) -> None:

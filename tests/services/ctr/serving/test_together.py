@@ -43,6 +43,18 @@ def test_what_comes_at_once_is_one_run_and_scores_as_alone(scorer: Scorer, monke
     assert sorted(runs) == [1, sum(map(len, ROWS))]
 
 
+def test_a_run_is_bounded_and_the_rest_comes_next(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.ctr.serving.together.MOST_ROWS", 3)
+    runs, together = runs_of(scorer, monkeypatch), Together()
+
+    async def ask() -> list[np.ndarray]:
+        encoded = scorer.encode([{"age": 20}, {"age": 41}])
+        return await asyncio.gather(*(together.probabilities(scorer, encoded, raw=False) for _ in range(5)))
+
+    assert [len(scores) for scores in asyncio.run(ask())] == [2] * 5
+    assert runs == [2] * 5
+
+
 def test_who_hangs_up_takes_nobody_along(scorer: Scorer) -> None:
     together = Together()
 
@@ -56,6 +68,27 @@ def test_who_hangs_up_takes_nobody_along(scorer: Scorer) -> None:
     gone, scores = asyncio.run(ask())
     assert gone.cancelled()
     np.testing.assert_allclose(scores, scorer.score(ROWS[1]), atol=1e-6, rtol=0)
+
+
+def test_a_request_that_cannot_be_scored_takes_nobody_along(
+    scorer: Scorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together, plain = Together(), scorer.logits_of
+
+    def fails_for_two_rows(encoded: Encoded) -> np.ndarray:
+        if len(encoded) > 1:
+            raise MemoryError
+        return plain(encoded)
+
+    monkeypatch.setattr(scorer, "logits_of", fails_for_two_rows)
+
+    async def ask() -> list[object]:
+        calls = [together.probabilities(scorer, scorer.encode(rows), raw=False) for rows in ([{}], [{}, {}], [{}])]
+        return list(await asyncio.gather(*calls, return_exceptions=True))
+
+    first, failed, last = asyncio.run(ask())
+    assert isinstance(failed, MemoryError)
+    np.testing.assert_array_equal(first, last)
 
 
 def test_a_model_that_fails_tells_everybody_and_the_next_ones_are_scored(
