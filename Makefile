@@ -1,6 +1,6 @@
 # make run                            both services and their workers in the foreground, with a trained model
 # make run DATA=rows.parquet LABEL=click    the same on your own data (CSV, JSONL, Parquet; a file or a folder of splits)
-# make test | test-long | lint | results | ssft | docs | first-run | test-vllm | test-compose | soak | overload | install
+# make test | test-long | lint | results | bench | bench-quick | ssft | docs | first-run | test-vllm | test-compose | soak | overload | install
 #
 # Variables, from the environment or as `make NAME=VALUE`:
 #   CTR_PORT (8000), LLM_PORT (8001), LLACTR_HOME (.llactr), DATA, LABEL, LLM_MODEL
@@ -24,7 +24,7 @@ bin := $(VENV)/bin
 pip := $(bin)/python -m pip --disable-pip-version-check
 locked := pyproject.toml clients/python/pyproject.toml requirements.lock
 
-.PHONY: run install test test-long test-vllm test-compose lint results ssft soak overload docs types first-run
+.PHONY: run install test test-long test-vllm test-compose lint results bench bench-quick ssft soak overload docs types first-run
 .DEFAULT_GOAL := run
 
 # exec: the supervisor takes the place of the recipe's shell, so that it is the one that make passes SIGTERM on to.
@@ -63,6 +63,14 @@ ssft: $(VENV)/.installed-dev
 # The CTR service for 13 minutes at half of its capacity while everything around it fails, docs/soak.md (cc, PostgreSQL, Redis).
 soak: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 PYTHONPATH=tests $(bin)/python -m benchmarks.soak
+
+# Scoring, training, bulk work and tuning, ours and the peers' in turn: docs/benchmarks.*; an hour. ONLY=scoring,training
+# chooses sections. The peers' environments (6 GB) and the models are kept in LLACTR_BENCH_CACHE (~/.cache/llactr-bench).
+bench: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 PYTHONPATH=tests $(bin)/python -m benchmarks.bench --datasets $(DATASETS) $(if $(ONLY),--only $(ONLY))
+
+bench-quick: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 PYTHONPATH=tests $(bin)/python -m benchmarks.bench --quick --datasets $(DATASETS) $(if $(ONLY),--only $(ONLY))
 
 # Three times of its capacity for 30 s, docs/overload.md.
 overload: $(VENV)/.installed-dev

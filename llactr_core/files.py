@@ -4,6 +4,8 @@ import hashlib
 import json
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +17,19 @@ def write_atomic(path: Path, content: bytes, mode: int = 0o600) -> None:
 
     The file gets the permissions `mode`, less those that the process's umask takes away.
     """
+    with replacing(path, mode) as beside:
+        beside.write_bytes(content)
+
+
+@contextmanager
+def replacing(path: Path, mode: int = 0o600) -> Iterator[Path]:
+    """A file to write; it takes the place of `path` when the block ends, as in `write_atomic`, and goes on an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     name = path.parent / f".{path.name}.{secrets.token_hex(6)}"
-    handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode))
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        yield name
+        flush(name)
         name.replace(path)
     except BaseException:
         name.unlink(missing_ok=True)

@@ -1,15 +1,53 @@
 """What an enhancer adds to a backbone."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
+
+
+@dataclass(frozen=True)
+class Features:
+    """The feature embeddings of a batch, equal ones once: vectors [N, d], their fields int64 [N], and shares [N].
+
+    A share says how often an embedding occurs among all B * K of the batch; the shares sum to 1.
+    """
+
+    vectors: Tensor
+    fields: Tensor
+    shares: Tensor
+
+    @classmethod
+    def of(cls, v: Tensor) -> "Features":
+        """Those of v [B, K, d], every one by itself."""
+        batch, fields, width = v.shape
+        count = batch * fields
+        return cls(
+            v.reshape(count, width),
+            torch.arange(fields, device=v.device).repeat(batch),
+            v.new_full((count,), 1 / count),
+        )
+
+    @classmethod
+    def of_rows(cls, rows: Tensor, places: Tensor) -> "Features":
+        """Those of rows [N, d], each of one field and used by some of `places` [B, K] in its field's column."""
+        flat = places.flatten()
+        columns = torch.arange(places.shape[1], device=places.device).repeat(len(places))
+        fields = torch.zeros(len(rows), dtype=torch.long, device=places.device).scatter_(0, flat, columns)
+        return cls(rows, fields, torch.bincount(flat, minlength=len(rows)).to(rows.dtype) / len(flat))
+
+    def mean_square(self) -> Tensor:
+        """The mean of |v|^2 over all B * K embeddings, a scalar."""
+        return torch.dot(self.vectors.square().sum(1), self.shares)
 
 
 class Enhancer(nn.Module):
     """Base of the enhancers, and the one that adds nothing."""
 
-    def loss(self, v: Tensor) -> Tensor:
-        """What is added to the BCE, a scalar; v are the batch's feature embeddings [B, K, d]."""
-        return v.new_zeros(())
+    def loss(self, features: Features) -> Tensor:
+        """What is added to the BCE, a scalar, for the feature embeddings of a batch."""
+        return features.vectors.new_zeros(())
 
     def pair_weights(self) -> Tensor | None:
         """Weights of <v_i, v_j> in the logit, symmetric [K, K] with a zero diagonal; None for no such term.
@@ -26,5 +64,23 @@ def pair_terms(v: Tensor, weights: Tensor) -> Tensor:
 
 def pair_logit(v: Tensor, weights: Tensor) -> Tensor:
     """sum over i < j of weights_ij <v_i, v_j>: [B] from v [B, K, d] and symmetric weights [K, K]."""
-    mixed = torch.matmul(weights, v)  # [B, K, d]
-    return 0.5 * (mixed * v).sum(dim=(1, 2))
+    logit: Tensor = _PairLogit.apply(v, weights)  # type: ignore[no-untyped-call]
+    return logit
+
+
+class _PairLogit(torch.autograd.Function):
+    """With G the weights: y_b = 1/2 sum_k <v_bk, (G v_b)_k>, dy_b/dv_b = G v_b, dy_b/dG = 1/2 v_b v_b^T."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, v: Tensor, weights: Tensor) -> Tensor:
+        mixed = torch.matmul(weights, v)  # [B, K, d]
+        ctx.save_for_backward(v, mixed)
+        logit: Tensor = 0.5 * torch.linalg.vecdot(v.flatten(1), mixed.flatten(1))
+        return logit
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, slope: Tensor) -> tuple[Tensor, Tensor]:
+        v, mixed = ctx.saved_tensors  # type: ignore[attr-defined]
+        scaled = v * slope.view(-1, 1, 1)
+        weights = 0.5 * torch.bmm(scaled, v.transpose(1, 2)).sum(0)  # [K, K]
+        return mixed * slope.view(-1, 1, 1), weights

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from llactr_core.enhancers.base import Enhancer
+from llactr_core.enhancers.base import Enhancer, Features
 from llactr_core.enhancers.options import LlactrOptions
 
 
@@ -25,13 +25,13 @@ class FRE(nn.Module):
         self.register_buffer("vectors", vectors, persistent=False)
         self.projection = nn.Linear(vectors.shape[1], width, bias=False)  # W
 
-    def forward(self, v: Tensor) -> Tensor:
-        """The loss, a scalar >= 0, from v [B, K, d]."""
+    def forward(self, features: Features) -> Tensor:
+        """The loss, a scalar >= 0."""
         log_p = functional.log_softmax(self.projection(self.vectors), dim=-1)  # [K, d]
-        log_q = functional.log_softmax(v, dim=-1)  # [B, K, d]
         p = log_p.exp()
         entropy = (p * log_p).sum(-1).mean()  # does not depend on the row
-        cross = (log_q.mean(dim=0) * p).sum(-1).mean()
+        log_q = functional.log_softmax(features.vectors, dim=-1)  # [N, d]
+        cross = torch.dot((log_q * p[features.fields]).sum(-1), features.shares)
         divergence: Tensor = entropy - cross
         return divergence
 
@@ -73,9 +73,9 @@ class Llactr(Enhancer):
         self.fre = FRE(unit, width) if options.fre_weight > 0 else None
         self.fie = FIE(unit, options.fie_rank) if options.fie_weight > 0 else None
 
-    def loss(self, v: Tensor) -> Tensor:
+    def loss(self, features: Features) -> Tensor:
         """The weighted FRE loss."""
-        return v.new_zeros(()) if self.fre is None else self.options.fre_weight * self.fre(v)
+        return features.vectors.new_zeros(()) if self.fre is None else self.options.fre_weight * self.fre(features)
 
     def pair_weights(self) -> Tensor | None:
         """lambda g(h_i, h_j), [K, K]."""

@@ -18,9 +18,12 @@ class CTRModel(nn.Module):
         self.enhancer = enhancer
         self.bias = nn.Parameter(torch.zeros(()))  # w_0
 
-    def forward(self, ids: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Logit [B] and feature embeddings v [B, K, d] of ids and weights [B, S]."""
-        v, w = self.embedding(ids, weights)
+    def forward(self, ids: Tensor, weights: Tensor | None, table: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Logit [B] and feature embeddings v [B, K, d] of ids and weights [B, S].
+
+        The ids are places in `table` [R, d (+ 1)], some rows of the whole table, where one is given.
+        """
+        v, w = self.embedding(ids, weights, table)
         return _logit(self.bias, self.backbone, v, w, self.enhancer.pair_weights()), v
 
     @torch.no_grad()

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from llactr_core.metrics.sorting import wins
 
 
 def auc(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
@@ -15,18 +15,12 @@ def auc(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
         labels: 0 or 1, [B].
         scores: any finite numbers, [B].
     """
-    y = np.asarray(labels, np.float64)
-    s = np.asarray(scores, np.float64)
-    order = np.argsort(s, kind="stable")
-    y, s = y[order], s[order]
-    ends = np.flatnonzero(np.append(s[1:] != s[:-1], True))  # last row of each run of equal scores
-    positives = np.diff(np.concatenate([[0.0], np.cumsum(y)[ends]]))
-    negatives = np.diff(np.concatenate([[0], ends + 1])) - positives
-    pairs = positives.sum() * negatives.sum()
+    is_positive = np.asarray(labels) != 0
+    pairs = int(is_positive.sum()) * int((~is_positive).sum())
     if pairs == 0:
         return math.nan
-    below = np.cumsum(negatives) - negatives
-    return float((positives * (below + negatives / 2)).sum() / pairs)
+    won, lost = wins(is_positive, np.asarray(scores, np.float64))
+    return (pairs + won - lost) / (2 * pairs)
 
 
 def gauc(labels: npt.ArrayLike, scores: npt.ArrayLike, groups: npt.ArrayLike) -> float:
@@ -37,18 +31,21 @@ def gauc(labels: npt.ArrayLike, scores: npt.ArrayLike, groups: npt.ArrayLike) ->
         scores: [B].
         groups: the group of each row, [B] (users, as a rule).
     """
-    y = np.asarray(labels, np.float64)
-    s = np.asarray(scores, np.float64)
-    order = np.argsort(np.asarray(groups), kind="stable")
-    y, s, g = y[order], s[order], np.asarray(groups)[order]
-    bounds = np.flatnonzero(np.append(True, g[1:] != g[:-1]))
-    total = weight = 0.0
-    for start, end in zip(bounds, np.append(bounds[1:], len(g)), strict=True):
-        value = auc(y[start:end], s[start:end])
-        if not math.isnan(value):
-            total += value * (end - start)
-            weight += end - start
-    return float(total / weight) if weight else math.nan
+    group, score = np.asarray(groups), np.asarray(scores, np.float64)
+    order = np.lexsort((score, group))
+    group, score = group[order], score[order]
+    is_group = np.append(group[1:] != group[:-1], True)  # last row of each group
+    is_run = is_group | np.append(score[1:] != score[:-1], True)  # last row of each run of equal scores in a group
+    ends = np.flatnonzero(is_run)
+    owners = (np.cumsum(is_group) - is_group)[ends]  # the group of each run
+    positives = np.diff(np.cumsum(np.asarray(labels)[order] != 0)[ends], prepend=0)
+    negatives = np.diff(ends, prepend=-1) - positives
+    all_positives, all_negatives = np.bincount(owners, positives), np.bincount(owners, negatives)
+    below = np.cumsum(negatives) - negatives - (np.cumsum(all_negatives) - all_negatives)[owners]
+    area = np.bincount(owners, positives * (below + negatives / 2))
+    pairs = all_positives * all_negatives
+    rows = (all_positives + all_negatives)[pairs > 0]
+    return float((area[pairs > 0] / pairs[pairs > 0] * rows).sum() / rows.sum()) if len(rows) else math.nan
 
 
 def relative_improvement(value: float, base: float) -> float:

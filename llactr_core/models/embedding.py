@@ -24,15 +24,21 @@ class FeatureEmbedding(nn.Module):
         self.width = width
         self.first_order = first_order
         self.fields = int(slot_field[-1]) + 1
-        table = torch.randn(size, width + first_order) * INITIAL_STD
+        table = torch.randn(size, width + first_order).mul_(INITIAL_STD)  # in place: there is no room for two of them
         if first_order:
             table[:, -1] = 0
         self.table = nn.Parameter(table)
         self.register_buffer("slot_field", slot_field, persistent=False)
 
-    def forward(self, ids: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Embeddings v [B, K, d] and first-order weights w [B, K] ([B, 0] without) of ids and weights [B, S]."""
-        rows = functional.embedding(ids, self.table, sparse=True)  # [B, S, d (+ 1)]; sparse is the gradient
+    def forward(self, ids: Tensor, weights: Tensor | None, table: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Embeddings v [B, K, d] and first-order weights w [B, K] ([B, 0] without) of ids and weights [B, S].
+
+        The ids are places in `table` [R, d (+ 1)] where one is given.
+        """
+        if table is not None and weights is None:  # split before rows are repeated: less to copy, also backwards
+            v, w = (functional.embedding(ids, part.contiguous()) for part in split_rows(table, self.width))
+            return v, w.flatten(1)
+        rows = functional.embedding(ids, self.table if table is None else table)  # [B, S, d (+ 1)]
         if weights is not None:
             rows = rows * weights.unsqueeze(-1)
             empty = rows.new_zeros(len(rows), self.fields, rows.shape[-1])

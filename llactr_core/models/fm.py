@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
+from torch.autograd.function import FunctionCtx
 
 from llactr_core.models.base import Backbone, BackboneOptions, Shape, Terms
 
@@ -18,9 +19,26 @@ def pairwise(v: Tensor) -> Tensor:
 
     Twice the sum over the pairs is the square of the sum minus the sum of the squares, in each of the d dimensions.
     """
-    square_of_sum = v.sum(1).square()  # [B, d]
-    sum_of_squares = v.square().sum(1)  # [B, d]
-    return 0.5 * (square_of_sum - sum_of_squares).sum(1)  # [B]
+    logit: Tensor = _Pairwise.apply(v)  # type: ignore[no-untyped-call]
+    return logit
+
+
+class _Pairwise(torch.autograd.Function):
+    """The gradient of v_i is the sum of the others."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, v: Tensor) -> Tensor:
+        total = v.sum(1)  # [B, d]
+        ctx.save_for_backward(v, total)
+        flat = v.flatten(1)
+        logit: Tensor = 0.5 * (torch.linalg.vecdot(total, total) - torch.linalg.vecdot(flat, flat))  # [B]
+        return logit
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, slope: Tensor) -> Tensor:
+        v, total = ctx.saved_tensors  # type: ignore[attr-defined]
+        gradient: Tensor = (total.unsqueeze(1) - v).mul_(slope.view(-1, 1, 1))
+        return gradient
 
 
 def pair_products(v: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from llactr_core.errors import ArtifactError, OptionError
+from llactr_core.semantics.prefix import LEAST, can_share, common_prefix, read_shared
 from llactr_core.semantics.template import Pooling, Template, default_template, has_lm_head, is_causal
 from llactr_core.semantics.tokens import Tokens, load_tokenizer, padding_token, tokenize, tokenize_whole
 from llactr_core.semantics.weights import read_config, resolve_model
@@ -37,6 +38,7 @@ class TextEncoder:
         self.device = device
         self.causal_head = causal_head
         self.bfloat16 = False
+        self.shares_prefix = False
 
     @classmethod
     def load(
@@ -81,7 +83,7 @@ class TextEncoder:
 
     @contextmanager
     def in_bfloat16(self) -> Iterator[None]:
-        """Multiply in bfloat16 meanwhile; the model's frozen linear layers are rounded once instead of at every product.
+        """Multiply in bfloat16 meanwhile; frozen linear layers are rounded once instead of at every product.
 
         The results are those of rounding at every product, bit for bit. Frozen float32 weights are kept aside and put
         back, so on a CPU the linear layers take half as much memory again.
@@ -100,6 +102,17 @@ class TextEncoder:
             for layer, weight, bias in kept:
                 layer.weight, layer.bias = weight, bias
 
+    def share_prefix(self, rows: Sequence[Tokens]) -> bool:
+        """Let `forward` read once what all rows of a batch begin with; False where this model's vectors would change.
+
+        They would in an encoder, where a token's states depend on what follows. Whether they do not is tried on two
+        of `rows`. It cannot be had together with `recompute_activations`, which would fill the cache twice.
+        """
+        pair = [rows[0], rows[-1]] if rows else []
+        if self.causal_head and pair and common_prefix(pair) >= LEAST:
+            self.shares_prefix = can_share(self.model.base_model, *self._pad_rows(pair), common_prefix(pair))
+        return self.shares_prefix
+
     def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
         """Token ids per text, with special tokens as the template says, cut at its `max_tokens`."""
         return tokenize(self.tokenizer, self.template, texts)
@@ -116,8 +129,8 @@ class TextEncoder:
         """Vectors float32 [B, D] of token rows, with gradient where the caller allows it."""
         ids, mask = self._pad_rows(rows)
         with self._autocast():
-            output = self.model.base_model(input_ids=ids, attention_mask=mask)
-        pooled = pool(output.last_hidden_state.float(), mask, self.template.pooling)  # [B, D]
+            hidden = self._hidden(rows, ids, mask)  # [B, T, D]
+        pooled = pool(hidden.float(), mask, self.template.pooling)  # [B, D]
         return functional.normalize(pooled, dim=-1) if self.template.normalise else pooled
 
     def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
@@ -174,6 +187,13 @@ class TextEncoder:
                 "have; use objective 'contrastive', or a causal model",
                 field="objective",
             )
+
+    def _hidden(self, rows: Sequence[Tokens], ids: Tensor, mask: Tensor) -> Tensor:
+        shared = common_prefix(rows) if self.shares_prefix else 0
+        if shared >= LEAST and len(rows) > 1:
+            return read_shared(self.model.base_model, ids, mask, shared)
+        hidden: Tensor = self.model.base_model(input_ids=ids, attention_mask=mask).last_hidden_state
+        return hidden
 
     def _pad_rows(self, rows: Sequence[Tokens]) -> tuple[Tensor, Tensor]:
         """Ids and mask [B, T], padded on the right."""

@@ -3,13 +3,13 @@
 import json
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from llactr_core.errors import ArtifactError
-from llactr_core.files import write_atomic
+from llactr_core.files import replacing
+from llactr_core.training.adam import TableAdam
 
 FILE = "training.safetensors"
 
@@ -22,20 +22,16 @@ class Checkpoint:
         self.key = key
         directory.mkdir(parents=True, exist_ok=True)
 
-    def save(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer, best: dict[str, Tensor], state: dict[str, object]
-    ) -> None:
-        """Replace the checkpoint; it is on the disk when this returns."""
+    def save(self, model: nn.Module, optimizer: TableAdam, best: dict[str, Tensor], state: dict[str, object]) -> None:
+        """Replace the checkpoint; it is on the disk when this returns. Tensors go to the file one by one."""
         tensors = {f"model/{name}": t for name, t in model.state_dict().items()}
         tensors |= {f"best/{name}": t for name, t in best.items()}
-        for number, slots in optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer/{number}/{name}": t for name, t in slots.items()}
+        tensors |= {f"optimizer/{name}": t for name, t in optimizer.state().items()}
         metadata = {"key": self.key, "state": json.dumps(state)}
-        write_atomic(self.path, save({name: t.contiguous() for name, t in tensors.items()}, metadata))
+        with replacing(self.path) as beside:
+            save_file({name: t.detach().contiguous() for name, t in tensors.items()}, beside, metadata)
 
-    def load(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer
-    ) -> tuple[dict[str, Tensor], dict[str, object]] | None:
+    def load(self, model: nn.Module, optimizer: TableAdam) -> tuple[dict[str, Tensor], dict[str, object]] | None:
         """Put model and optimizer into the saved state; returns the best weights and plain values, None without a save.
 
         A checkpoint of other data, options or code has another key and is ignored.
@@ -48,17 +44,13 @@ class Checkpoint:
         try:
             with safe_open(self.path, "pt") as file:
                 metadata = file.metadata()
+                if metadata.get("key") != self.key:
+                    return None
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except SafetensorError as error:
             raise ArtifactError(f"the checkpoint {self.path} is damaged ({error}); delete it to train anew") from error
-        if metadata.get("key") != self.key:
-            return None
         model.load_state_dict(_under("model", tensors))
-        slots: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in _under("optimizer", tensors).items():
-            number, slot = name.split("/")
-            slots.setdefault(int(number), {})[slot] = tensor
-        optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
+        optimizer.load(_under("optimizer", tensors))
         state: dict[str, object] = json.loads(metadata["state"])
         return _under("best", tensors), state
 

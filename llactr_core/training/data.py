@@ -80,15 +80,31 @@ class TrainingBatches:
     A value seen c times is replaced with probability z / (z + c), so that the unseen id learns from the values that
     are most like unseen ones (the word dropout of Kiperwasser and Goldberg, TACL 2016, with their z = 0.25).
     Everything random is derived from (seed, epoch): an epoch can be repeated exactly without any saved state.
+
+    Args:
+        rows: what is trained on.
+        counts: int64 [V], how often each id occurs in train.
+        unseen: int32 [V], the unseen id of each id's field.
+        batch_size: B; the last batch of an epoch may be smaller.
+        unseen_rate: z.
+        seed: of the order and of the replacements.
     """
 
-    def __init__(self, rows: Rows, encoder: Encoder, batch_size: int, unseen_rate: float, seed: int) -> None:
+    def __init__(
+        self,
+        rows: Rows,
+        counts: npt.NDArray[np.int64],
+        unseen: npt.NDArray[np.int32],
+        batch_size: int,
+        unseen_rate: float,
+        seed: int,
+    ) -> None:
         self.rows = rows
         self.batch_size = batch_size
         self.seed = seed
-        counts = torch.from_numpy(encoder.counts).float()
-        self._replaced = torch.where(counts > 0, unseen_rate / (unseen_rate + counts.clamp(min=1)), 0.0)
-        self._unseen = torch.from_numpy(encoder.unseen_ids)
+        often = torch.from_numpy(counts).float()
+        self._replaced = torch.where(often > 0, unseen_rate / (unseen_rate + often.clamp(min=1)), 0.0)
+        self._unseen = torch.from_numpy(unseen)[rows.ids[0]]  # [S]: the ids of a slot are of one field
 
     def __len__(self) -> int:
         """The number of steps in an epoch."""
@@ -103,9 +119,9 @@ class TrainingBatches:
 
     def _batch(self, which: Tensor, epoch: int, step: int) -> Batch:
         random = torch.Generator().manual_seed(derived_seed(self.seed, epoch, step))
-        ids = self.rows.ids[which]
-        replace = torch.rand(ids.shape, generator=random) < self._replaced[ids]
-        ids = torch.where(replace, self._unseen[ids], ids)
+        ids = self.rows.ids.index_select(0, which)
+        replaced = self._replaced.index_select(0, ids.flatten()).view_as(ids)
+        ids = torch.where(torch.rand(ids.shape, generator=random) < replaced, self._unseen, ids)
         weights = None if self.rows.weights is None else self.rows.weights[which]
         return Batch(ids, weights, self.rows.labels[which])
 

@@ -2,12 +2,13 @@
 
 import math
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from llactr_core.enhancers.base import Features
 from llactr_core.enhancers.model import CTRModel
 from llactr_core.errors import DataError
 from llactr_core.metrics.report import evaluate
@@ -72,6 +73,7 @@ def fit(
     while history.step < last and history.stale < options.patience:
         started = time.monotonic()
         _train_to(model, optimizer, batches, options, history, stops, reporter)
+        optimizer.settle()
         history.evaluations.append(_evaluated(model, valid))
         history.seconds += time.monotonic() - started
         if _is_best(history):
@@ -107,16 +109,34 @@ def _evaluated(model: CTRModel, rows: Rows) -> dict[str, float]:
     return evaluate(rows.labels.numpy(), probabilities.numpy(), rows.groups)
 
 
-def loss_of(model: CTRModel, batch: Batch, embedding_l2: float) -> tuple[Tensor, Tensor]:
-    """(what is minimised, its BCE part): BCE + the enhancer's terms + L2 of the batch's embeddings, scalars."""
-    logit, v = model(batch.ids, batch.weights)
-    bce = functional.binary_cross_entropy_with_logits(logit, batch.labels)
-    return bce + model.enhancer.loss(v) + embedding_l2 * v.square().sum(dim=(1, 2)).mean(), bce
+def loss_of(model: CTRModel, batch: Batch, table: Tensor, options: TrainOptions) -> tuple[Tensor, Tensor]:
+    """(what is minimised, its BCE part): BCE + the enhancer's terms + L2 of the batch's embeddings, scalars.
+
+    The batch's ids are places in `table`, the rows that were looked up for it.
+    """
+    with torch.autocast(table.device.type, torch.bfloat16, enabled=options.precision == "bf16"):
+        logit, v = model(batch.ids, batch.weights, table)
+    bce = functional.binary_cross_entropy_with_logits(logit.to(table.dtype), batch.labels)
+    if batch.weights is None:
+        features = Features.of_rows(table[:, : model.embedding.width], batch.ids)
+    else:
+        features = Features.of(v)
+    squares = v.shape[1] * features.mean_square()
+    return bce + model.enhancer.loss(features) + options.embedding_l2 * squares, bce
+
+
+def train_step(model: CTRModel, optimizer: TableAdam, batch: Batch, options: TrainOptions) -> Tensor:
+    """One step of the optimizer on a batch; returns its BCE, a scalar."""
+    table, places = optimizer.look_up(batch.ids)
+    loss, bce = loss_of(model, replace(batch, ids=places), table, options)
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    return bce.detach()
 
 
 def _train_to(
     model: CTRModel,
-    optimizer: torch.optim.Optimizer,
+    optimizer: TableAdam,
     batches: TrainingBatches,
     options: TrainOptions,
     history: History,
@@ -128,10 +148,7 @@ def _train_to(
     epoch, step = divmod(history.step, len(batches))
     torch.manual_seed(derived_seed(options.seed, epoch, step))
     for batch in batches.epoch(epoch, step):
-        optimizer.zero_grad(set_to_none=True)
-        loss, bce = loss_of(model, batch, options.embedding_l2)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+        bce = train_step(model, optimizer, batch, options)
         history.step += 1
         reporter.step(bce)
         if history.step % len(batches) in stops:

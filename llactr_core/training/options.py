@@ -24,6 +24,10 @@ class TrainOptions(BaseModel):
     )
     learning_rate: float = Setting(default=1e-3, gt=0, le=1)
     embedding_l2: float = Setting(default=1e-4, ge=0, description="Factor of the squared embeddings of a batch.")
+    precision: Literal["fp32", "bf16"] = Setting(
+        default="fp32",
+        description="bf16 rounds the inputs of matrix products while training; weights and the served model stay fp32.",
+    )
     epochs: int = Setting(default=30, ge=1, le=1000)
     patience: int = Setting(default=3, ge=1, description="Evaluations without a better validation AUC before the end.")
     evaluations: int = Setting(default=1, ge=1, le=100, description="Evaluations per epoch.")

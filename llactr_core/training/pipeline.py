@@ -93,7 +93,8 @@ def train_bundle(
     if warm is not None:
         warm.put_into(model, encoder)
     checkpoint = Checkpoint(checkpoints, _run_key(splits, schema, table, options, warm))
-    batches = TrainingBatches(train, encoder, options.batch_for(len(train)), options.unseen_rate, options.seed)
+    batch_size = options.batch_for(len(train))
+    batches = TrainingBatches(train, encoder.counts, encoder.unseen_ids, batch_size, options.unseen_rate, options.seed)
     history = fit(model, batches, held_out.stopping, options, checkpoint, progress, is_warm=warm is not None)
 
     progress(Progress("exporting", 0.99))

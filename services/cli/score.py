@@ -1,5 +1,6 @@
 """`llactr score`: file to file, a batch at a time, in constant memory."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -32,10 +33,15 @@ def score(
     scorer = Scorer.load(bundle)
     count = 0
     with open_writer(out) as writer:
-        for batch in rows.batches():
+        for batch in rows.batches(_needed(rows.columns, scorer.schema.columns) if only_scores else None):
             scores = pa.array(scorer.score(batch, raw=raw), pa.float64())
             kept = pa.RecordBatch.from_arrays([], names=[]) if only_scores else batch
             writer.write(pa.RecordBatch.from_arrays([*kept.columns, scores], names=[*kept.schema.names, column]))
             count += batch.num_rows
     say(f"{count} rows scored by {scorer.version[:12]}: {out}")
     result({"rows": count, "out": str(out), "version": scorer.version, "column": column}, as_json)
+
+
+def _needed(given: Sequence[str], read: Sequence[str]) -> list[str]:
+    """The given columns that a model reads; all of them where it reads none, since rows need a column to be counted."""
+    return [column for column in given if column in read] or list(given)

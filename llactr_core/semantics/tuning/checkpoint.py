@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 class State:
     """All that a tuning needs to go on after `epoch` epochs; the order of prompts follows from (seed, epoch).
 
-    `tokens` were read of prompts, in `places` of padded batches.
+    `tokens` of prompts were drawn, in `places` of padded batches; a prompt counts as often as it was drawn.
     """
 
     epoch: int

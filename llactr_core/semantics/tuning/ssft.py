@@ -64,7 +64,8 @@ def tune(
         encoder.require_head()
     data = prepare(encoder, schema, samples, options)
     targets = add_adapter(encoder, options)
-    _save_memory(encoder, options)
+    if not _save_memory(encoder, options):
+        encoder.share_prefix(data.train_rows)
     halved = tunes_in_bfloat16(options, encoder.device)
     precision = "bfloat16" if halved else "float32"
     with encoder.in_bfloat16() if halved else nullcontext():
@@ -79,17 +80,20 @@ def tunes_in_bfloat16(options: SsftOptions, device: torch.device) -> bool:
     return options.precision == "bfloat16" or (options.precision == "auto" and has_bfloat16(device))
 
 
-def _save_memory(encoder: TextEncoder, options: SsftOptions) -> None:
+def _save_memory(encoder: TextEncoder, options: SsftOptions) -> bool:
+    """Let activations be computed again where the options want it; whether they are."""
     gpu = encoder.device.type == "cuda"
     if gpu:
         torch.cuda.reset_peak_memory_stats(encoder.device)
     wanted = options.checkpointing == "on" or (options.checkpointing == "auto" and gpu)
-    if wanted and not encoder.recompute_activations() and options.checkpointing == "on":
+    recomputed = wanted and encoder.recompute_activations()
+    if not recomputed and options.checkpointing == "on":
         kind = encoder.model.config.model_type
         raise OptionError(
             f"checkpointing is 'on', but this {kind!r} model cannot compute its activations again; use 'auto' or 'off'",
             field="checkpointing",
         )
+    return recomputed
 
 
 class _Run:
@@ -144,11 +148,10 @@ class _Run:
         for number, batch in enumerate(batches):
             step = epoch * self.steps + number
             loss = self._step(batch, step)
+            lengths = [len(data.train_rows[i]) for i in batch]
             losses += loss * len(batch)
-            for share in self.team.shares(batch):
-                lengths = [len(data.train_rows[i]) for i in set(share)]
-                tokens += sum(lengths)
-                places += len(lengths) * max(lengths)
+            tokens += sum(lengths)
+            places += self.team.places(lengths)
             self._report(step + 1, loss)
         entry = self._judged(epoch + 1, losses / sum(map(len, batches)))
         adapter = read_adapter(self.encoder.model)

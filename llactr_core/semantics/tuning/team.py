@@ -57,9 +57,10 @@ class Team:
         """This process's items: every `count`-th, so that items sorted by length are spread evenly."""
         return list(items[self.index :: self.count])
 
-    def shares(self, items: Sequence[Item]) -> list[list[Item]]:
-        """The shares of all processes that have one."""
-        return [list(items[index :: self.count]) for index in range(min(self.count, len(items)))]
+    def places(self, lengths: Sequence[int]) -> int:
+        """Tokens with padding that all processes together read of a batch of these lengths."""
+        shares = [lengths[index :: self.count] for index in range(self.count)]
+        return sum(len(share) * max(share) for share in shares if share)
 
     def add_up(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """The sum over all processes of each tensor, in one exchange; shapes and devices stay."""

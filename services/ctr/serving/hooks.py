@@ -42,6 +42,9 @@ class Filled:
 class Routing(Protocol):
     """Picks the arm of an experiment."""
 
+    def deals(self, model: str) -> bool:
+        """Whether it takes the routing key to tell who answers."""
+
     def arm(self, model: str, key: str) -> str | None:
         """The alias that answers requests with this routing key; None where the model has no experiment.
 

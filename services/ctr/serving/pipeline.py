@@ -9,12 +9,12 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import TypeVar
 
 import pyarrow as pa
 from fastapi import Request
-from prometheus_client import Histogram
+from prometheus_client import Counter, Histogram
 
 from llactr_core.data.encoding import Encoded
 from llactr_core.data.values.json_rows import JsonReader
@@ -148,7 +148,7 @@ class ScoringPipeline:
             request.state.request_id, chosen.loaded, chosen.arm, filled.batch, scores, read.row_ids, asked.size
         )
         answered = Answered(scored, read.details)
-        metrics.SCORED_ROWS.labels(chosen.loaded.name).inc(filled.batch.rows)
+        _rows_of(chosen.loaded.name).inc(filled.batch.rows)
         if not asked.raw:
             for watcher in self._watching:
                 watcher.saw(answered.scored)
@@ -186,7 +186,9 @@ class ScoringPipeline:
         """The arm of an experiment, where the request leaves it open; for one that cannot be loaded the champion."""
         if self._routing is None or (asked.model is not None and _is_pinned(asked.model)):
             return _Chosen(target)
-        key = asked.routing_key or batch.routing_key or routing_key(batch, target.scorer.schema)
+        key = ""
+        if self._routing.deals(target.name):
+            key = asked.routing_key or batch.routing_key or routing_key(batch, target.scorer.schema)
         alias = self._routing.arm(target.name, key or request.state.request_id)
         if alias is None or alias == CHAMPION:
             return _Chosen(target, alias)
@@ -200,6 +202,12 @@ class ScoringPipeline:
         fill = partial(_timed, _FILLING, partial(self._filling.fill, schema, batch))
         filled = await within(ticket, self._filling_threads, fill)
         return _Filled(filled.batch, filled.absent, self._filling.entities(schema))
+
+
+@lru_cache(maxsize=256)
+def _rows_of(model: str) -> Counter:
+    """The series of a model; to look it up again for each request takes longer than to count."""
+    return metrics.SCORED_ROWS.labels(model)
 
 
 def _is_pinned(reference: str) -> bool:

@@ -42,6 +42,11 @@ class Traffic:
         self._stop = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="traffic-plans", daemon=True)
 
+    def deals(self, model: str) -> bool:
+        """Whether it takes the routing key to tell who answers."""
+        plan = self._snapshot.get(model)
+        return plan is not None and len(plan.arms) > 1
+
     def arm(self, model: str, key: str) -> str | None:
         """The alias that answers requests with this routing key; None where the model has no experiment."""
         plan = self._snapshot.get(model)

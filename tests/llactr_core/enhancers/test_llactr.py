@@ -2,12 +2,13 @@ import numpy as np
 import pytest
 import torch
 
-from llactr_core.enhancers.base import pair_logit, pair_terms
+from llactr_core.enhancers.base import Features, pair_logit, pair_terms
 from llactr_core.enhancers.llactr import FIE, FRE, Llactr
 from llactr_core.enhancers.model import CTRModel
 from llactr_core.enhancers.options import LlactrOptions
 from llactr_core.models.base import Shape
 from llactr_core.models.embedding import FeatureEmbedding, split_rows
+from llactr_core.models.fm import pairwise
 from llactr_core.models.registry import BACKBONES, build_backbone
 from llactr_core.training.adam import TableAdam
 
@@ -42,7 +43,24 @@ def test_fre_is_the_mean_kl_divergence() -> None:
             q = np.exp(v[b, k].numpy().astype(np.float64))
             p, q = p / p.sum(), q / q.sum()
             expected += sum(p[i] * np.log(p[i] / q[i]) for i in range(WIDTH)) / (3 * K)
-    assert fre(v).item() == pytest.approx(expected, rel=1e-5)
+    assert fre(Features.of(v)).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_equal_embeddings_count_as_often_as_they_occur() -> None:
+    torch.manual_seed(0)
+    fre, rows = FRE(vectors(), WIDTH), torch.randn(2 * K, WIDTH)
+    places = torch.arange(K) + K * torch.randint(0, 2, (9, K))
+    whole, once = Features.of(rows[places]), Features.of_rows(rows, places)
+    torch.testing.assert_close(fre(once), fre(whole))
+    torch.testing.assert_close(once.mean_square(), whole.mean_square())
+
+
+def test_the_gradient_of_the_pairs_is_that_of_their_sum() -> None:
+    torch.manual_seed(0)
+    v = torch.randn(3, K, WIDTH, dtype=torch.float64, requires_grad=True)
+    g = torch.randn(K, K, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda v, g: pair_logit(v, g + g.T), (v, g))
+    assert torch.autograd.gradcheck(pairwise, (v,))
 
 
 def test_fie_is_one_function_of_the_two_field_vectors() -> None:
@@ -73,9 +91,10 @@ def test_both_heads_receive_gradient_and_change(name: str) -> None:
     assert llactr.fie is not None
     before = [llactr.fre.projection.weight.clone(), llactr.fie.projection.weight.clone()]
     optimizer = TableAdam(model, 1e-2)
-    logit, v = model(ids(), None)
+    table, places = optimizer.look_up(ids())
+    logit, v = model(places, None, table)
     loss = torch.nn.functional.binary_cross_entropy_with_logits(logit, torch.tensor([0.0, 1, 0, 1, 1, 0]))
-    (loss + llactr.loss(v)).backward()
+    (loss + llactr.loss(Features.of(v))).backward()
     for head in (llactr.fre, llactr.fie):
         assert head.projection.weight.grad is not None
         assert head.projection.weight.grad.abs().max() > 0
@@ -114,4 +133,4 @@ def test_a_part_of_strength_zero_is_not_built() -> None:
     llactr = Llactr(vectors(), WIDTH, LlactrOptions(fre_weight=0, fie_weight=0))
     assert list(llactr.parameters()) == []
     assert llactr.pair_weights() is None
-    assert llactr.loss(torch.randn(2, K, WIDTH)).item() == 0
+    assert llactr.loss(Features.of(torch.randn(2, K, WIDTH))).item() == 0

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from safetensors.torch import load_file
 from shop import QUICK, SHOP, shop_rows, shop_table
 
 from llactr_core.bundle import Bundle
@@ -85,6 +86,14 @@ def test_killed_with_sigkill_it_resumes_to_the_same_bundle(shop: Splits, tmp_pat
     assert resumed.version == whole.version
 
 
+def test_bf16_learns_what_fp32_learns_and_is_served_in_fp32(shop: Splits, shop_bundle: Bundle, tmp_path: Path) -> None:
+    half = QUICK.model_copy(update={"precision": "bf16"})
+    bundles = [train_bundle(shop, SHOP, shop_table(), half, tmp_path / n, tmp_path / "c", silent) for n in "ab"]
+    assert bundles[0].version == bundles[1].version != shop_bundle.version
+    assert bundles[0].metrics["valid"]["auc"] == pytest.approx(shop_bundle.metrics["valid"]["auc"], abs=0.01)
+    assert {str(t.dtype) for t in load_file(bundles[0].path / "weights.safetensors").values()} == {"torch.float32"}
+
+
 def test_an_interrupted_run_leaves_no_bundle(shop: Splits, tmp_path: Path) -> None:
     with pytest.raises(JobCancelled):
         train_bundle(shop, SHOP, shop_table(), QUICK, tmp_path / "b", tmp_path / "c", StopAt(1))
@@ -120,6 +129,7 @@ def test_the_enhancer_needs_the_table_of_its_fields(shop: Splits, tmp_path: Path
         ({"epoch": 3}, "'epoch'"),
         ({"llactr": {"fre": 1}}, "'llactr.fre'"),
         ({"enhancer": "magic"}, "'enhancer'"),
+        ({"precision": "fp16"}, "'precision'"),
     ],
 )
 def test_bad_options_are_named(content: object, said: str) -> None:
@@ -152,8 +162,10 @@ def test_a_group_that_is_no_column_is_refused(shop: Splits, tmp_path: Path) -> N
 
 
 def test_weights_that_are_no_numbers_end_the_run(shop: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(model: CTRModel, batch: Batch, embedding_l2: float) -> tuple[torch.Tensor, torch.Tensor]:
-        loss, _ = loss_of(model, batch, embedding_l2)
+    def broken(
+        model: CTRModel, batch: Batch, table: torch.Tensor, options: TrainOptions
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        loss, _ = loss_of(model, batch, table, options)
         return loss * math.nan, torch.zeros(())
 
     monkeypatch.setattr("llactr_core.training.loop.loss_of", broken)

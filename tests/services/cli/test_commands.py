@@ -189,6 +189,15 @@ def test_score_without_the_columns(bundle: Path, tmp_path: Path) -> None:
     words = ["score", "--bundle", str(bundle), "--in", str(tmp_path / "in.parquet"), "--out", str(tmp_path / "o.csv")]
     assert run([*words, "--only-scores", "--column", "p"]) == 0
     assert read(tmp_path / "o.csv").column_names == ["p"]
+    assert run([*words[:-1], str(tmp_path / "all.csv"), "--column", "p"]) == 0
+    assert read(tmp_path / "o.csv")["p"] == read(tmp_path / "all.csv")["p"]
+
+
+def test_rows_without_a_column_of_the_model_are_scored_too(bundle: Path, tmp_path: Path) -> None:
+    write(pa.table({"other": [1, 2, 3]}), tmp_path / "in.parquet")
+    words = ["score", "--bundle", str(bundle), "--in", str(tmp_path / "in.parquet"), "--out", str(tmp_path / "o.csv")]
+    assert run([*words, "--only-scores"]) == 0
+    assert len(read(tmp_path / "o.csv")) == 3
 
 
 def test_score_refuses_what_it_cannot_do(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Shares of a team; what several processes add up is tested in test_launch.py."""
+"""Shares and padding of a team; what several processes add up is tested in test_launch.py."""
 
 import torch
 
@@ -14,11 +14,10 @@ def test_shares_cover_every_item_once_and_are_as_long_as_one_another():
     assert Team(2, 3).share([1, 2]) == []
 
 
-def test_the_shares_of_all_processes_are_those_that_each_takes():
-    items = list("abcdefgh")
-    assert ALONE.shares(items) == [items]
-    assert Team(1, 3).shares(items) == [Team(index, 3).share(items) for index in range(3)]
-    assert Team(0, 3).shares([5]) == [[5]]
+def test_each_process_pads_its_own_share():
+    assert ALONE.places([2, 3, 9]) == 27
+    assert Team(0, 2).places([2, 3, 9]) == 2 * 9 + 3
+    assert Team(0, 3).places([5]) == 5
 
 
 def test_alone_the_sums_are_what_was_given():

@@ -35,6 +35,9 @@ class Arms:
     def __init__(self) -> None:
         self.keys: list[str] = []
 
+    def deals(self, model: str) -> bool:
+        return model == "tiny"
+
     def arm(self, model: str, key: str) -> str | None:
         assert model == "tiny"
         self.keys.append(key)

@@ -70,9 +70,7 @@ def test_who_hangs_up_takes_nobody_along(scorer: Scorer) -> None:
     np.testing.assert_allclose(scores, scorer.score(ROWS[1]), atol=1e-6, rtol=0)
 
 
-def test_a_request_that_cannot_be_scored_takes_nobody_along(
-    scorer: Scorer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_request_that_cannot_be_scored_takes_nobody_along(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
     together, plain = Together(), scorer.logits_of
 
     def fails_for_two_rows(encoded: Encoded) -> np.ndarray:

@@ -1,0 +1,114 @@
+"""What was measured, as JSON, as a page and as plots. Sections that did not run keep what they had."""
+
+import json
+import os
+import platform
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import psutil
+import yaml
+
+from benchmarks.bench.rows import Row, Series
+
+matplotlib.use("svg")
+from matplotlib import pyplot as plt
+
+NOTES = Path(__file__).with_name("notes.yaml")
+PACKAGES = ("torch", "onnxruntime", "numpy", "numba", "pyarrow", "fastapi", "uvicorn", "transformers")
+
+Section = dict[str, Any]
+
+
+def environment() -> dict[str, Any]:
+    """The machine and the versions."""
+    cpu = re.search(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text())
+    return {
+        "cpu": cpu.group(1) if cpu else platform.processor(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        **{name: version(name) for name in PACKAGES},
+    }
+
+
+def section_of(rows: Sequence[Row], series: Sequence[Series], command: str) -> Section:
+    """A section as it is kept."""
+    when = datetime.now(UTC).isoformat(timespec="seconds")
+    return {
+        "measured": when,
+        "command": command,
+        "rows": [asdict(r) for r in rows],
+        "series": [asdict(s) for s in series],
+    }
+
+
+def write(path: Path, sections: Mapping[str, Section], *, plots: bool = True) -> None:
+    """Write PATH.json, PATH.md and the plots in PATH/; what the JSON had of other sections stays."""
+    file = path.with_suffix(".json")
+    kept: dict[str, Section] = json.loads(file.read_text(encoding="utf-8"))["sections"] if file.exists() else {}
+    kept |= sections
+    rows = [row for section in kept.values() for row in section["rows"]]
+    content = {"env": environment(), "rows": rows, "sections": kept}
+    file.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.with_suffix(".md").write_text(_page(path, content), encoding="utf-8")
+    if plots:
+        _plot(path, kept)
+
+
+def _page(path: Path, content: Mapping[str, Any]) -> str:
+    notes = yaml.safe_load(NOTES.read_text(encoding="utf-8")) or {}
+    env = ", ".join(f"{name} {value}" for name, value in content["env"].items())
+    lines = ["# Benchmarks", "", f"Written by `make bench`; no figure by hand. {env}.", ""]
+    lines += ['A figure is the median of its repeats, with the smallest and the largest behind it. "x" is a ratio.', ""]
+    for name, section in content["sections"].items():
+        lines += [f"## {name.capitalize()}", "", f"`{section['command']}`, {section['measured']}", ""]
+        if section["rows"]:
+            lines += ["| | measured | spread | wanted | | CPU s | |", "| --- | --- | --- | --- | --- | --- | --- |"]
+        for row in section["rows"]:
+            lines.append(_line(row))
+        lines += ["", *(f"- {row['name']}: {notes[row['name']]}" for row in section["rows"] if row["name"] in notes)]
+        lines += [f"![{s['name']}]({path.name}/{_file_of(s['name'])})" for s in section["series"]] + [""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    known = Row(**{**row, "spread": tuple(row["spread"]) if row["spread"] else None})
+    wanted = "" if known.reach is None else f"{known.op} {_number(known.reach)}"
+    verdict = {None: "", True: "reached", False: "**not reached**"}[known.is_reached]
+    spread = "" if known.spread is None else " .. ".join(_number(value) for value in known.spread)
+    cpu = "" if known.cpu_s is None else _number(known.cpu_s)
+    cells = (known.name, f"{_number(known.value)} {known.unit}", spread, wanted, verdict, cpu, known.note)
+    return f"| {' | '.join(cells)} |"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def _file_of(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") + ".svg"
+
+
+def _plot(path: Path, sections: Mapping[str, Section]) -> None:
+    matplotlib.rcParams["svg.hashsalt"] = "llactr"
+    for series in (one for section in sections.values() for one in section["series"]):
+        path.mkdir(exist_ok=True)
+        figure, axes = plt.subplots(figsize=(6, 3.5), layout="constrained")
+        x, y = zip(*series["points"], strict=True)
+        axes.plot(x, y, marker="o")
+        if min(x) > 0 and max(x) / min(x) > 20:
+            axes.set_xscale("log")
+        if min(y) > 0 and max(y) / min(y) > 20:
+            axes.set_yscale("log")
+        axes.set(title=series["name"], xlabel=series["x_label"], ylabel=series["y_label"])
+        axes.grid(alpha=0.3)
+        figure.savefig(path / _file_of(series["name"]), metadata={"Date": None})
+        plt.close(figure)

@@ -1,0 +1,162 @@
+"""Servers under load: ours and the peers', each a child process kept on one core."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import psutil
+from ctr_house import CtrHouse
+from servers import free_port
+
+from benchmarks.load.processes import pin
+from llactr_core.bundle import Bundle
+
+ROOT = Path(__file__).parents[2]
+SERVER_CORE, LOAD_CORE = 0, 1
+JSON, ARROW = "application/json", "application/vnd.apache.arrow.stream"
+START_S = 120
+
+
+@dataclass
+class Measured:
+    """One run of the load generator, and the server's processor time in it."""
+
+    answered: float
+    failed: float
+    seconds: float
+    p50_us: float
+    p99_us: float
+    cpu_s: float
+
+    @property
+    def per_s(self) -> float:
+        """Requests a second."""
+        return self.answered / self.seconds
+
+    @property
+    def cpu_us(self) -> float:
+        """The server's processor time for a request, in microseconds."""
+        return self.cpu_s / self.answered * 1e6
+
+
+class Server:
+    """A process that answers POST requests on a port of loopback."""
+
+    def __init__(self, command: Sequence[str], port: int, path: str, ready: str, env: Mapping[str, str]) -> None:
+        self.port, self.path = port, path
+        self.url = f"http://127.0.0.1:{port}"
+        began = time.monotonic()
+        quiet = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        self._process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**os.environ, **quiet, **env},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            self._wait(ready)
+        except BaseException:
+            self.stop()
+            raise
+        self.ready_s = time.monotonic() - began
+        for process in self.processes():
+            pin(process.pid, SERVER_CORE)
+
+    def _wait(self, ready: str) -> None:
+        until = time.monotonic() + START_S
+        while time.monotonic() < until:
+            if self._process.poll() is not None:
+                raise RuntimeError(f"{self._process.args!r} ended with status {self._process.returncode}")
+            try:
+                if httpx2.get(f"{self.url}{ready}", timeout=2).status_code == 200:
+                    return
+            except httpx2.TransportError:
+                pass
+            time.sleep(0.02)
+        raise RuntimeError(f"{self._process.args!r} is not ready after {START_S} s")
+
+    def processes(self) -> list[psutil.Process]:
+        """The server's processes."""
+        parent = psutil.Process(self._process.pid)
+        return [parent, *parent.children(recursive=True)]
+
+    def cpu_s(self) -> float:
+        """Processor seconds of all of them so far."""
+        times = [process.cpu_times() for process in self.processes()]
+        return sum(one.user + one.system for one in times)
+
+    def memory_mb(self) -> dict[str, float]:
+        """Of the parent: resident memory in MB, and of it what is mapped from files."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text().splitlines()
+        found = {name: float(line.split()[1]) for line in status for name in ("VmRSS", "RssFile") if name in line}
+        return {"resident": found["VmRSS"] * 1024 / 1e6, "files": found["RssFile"] * 1024 / 1e6}
+
+    def scores(self, body: bytes, media: str = JSON) -> list[float]:
+        """The scores of one request."""
+        answer = httpx2.post(f"{self.url}{self.path}", content=body, headers={"Content-Type": media}, timeout=60)
+        found: list[float] = answer.raise_for_status().json()["scores"]
+        return found
+
+    def load(self, bodies: Path, concurrency: int, seconds: float, media: str = JSON) -> Measured:
+        """Send requests from the other core for so long."""
+        command = ["benchmarks.bench.load", self.port, self.path, media, bodies, concurrency, seconds]
+        before = self.cpu_s()
+        done = subprocess.run(
+            [sys.executable, "-m", *map(str, command)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+            preexec_fn=lambda: os.sched_setaffinity(0, {LOAD_CORE}),
+        )
+        seen: dict[str, Any] = json.loads(done.stdout)
+        if seen["failed"]:
+            raise RuntimeError(f"{seen['failed']} of {seen['answered']} requests were not answered with 200")
+        return Measured(**seen, cpu_s=self.cpu_s() - before)
+
+    def stop(self) -> None:
+        """End all processes."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            try:
+                os.killpg(self._process.pid, number)
+                self._process.wait(10)
+            except (ProcessLookupError, subprocess.TimeoutExpired):
+                continue
+        self._process.wait()
+
+    def __enter__(self) -> "Server":
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.stop()
+
+
+def ours(bundle: Path, home: Path, workers: int = 1) -> Server:
+    """The CTR service with a bundle as its only champion, at its default settings but for room for large tables."""
+    shutil.rmtree(home, ignore_errors=True)
+    house = CtrHouse(home)
+    house.publish(Bundle.open(bundle), "bench")
+    for client in (house.anyone, house.admin):
+        client.close()
+    settings = {"LLACTR_CTR_MEMORY_MB": "8192", "LLACTR_CTR_WORKERS": str(workers)}
+    own = {"LLACTR_HOME": str(home), "CTR_PORT": str(house.port), **settings}
+    return Server([sys.executable, "-m", "services.ctr.api"], house.port, "/v1/score", "/readyz", own)
+
+
+def peer(python: Path, script: Path, bundle: Path, path: str, ready: str) -> Server:
+    """A peer's server from its own environment."""
+    port = free_port()
+    return Server(
+        [str(python), str(script), str(bundle), str(port)], port, path, ready, {"PYTHONPATH": str(script.parent)}
+    )

@@ -1,0 +1,70 @@
+"""What is scored: models of 13 text fields with vocabularies of 100,000 skewed values, and fresh requests for them."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import pyarrow as pa
+from pyarrow import parquet
+
+from benchmarks.bench.load import write_bodies
+from benchmarks.bulk.clicks import Clicks, bundle_of
+from llactr_core.bundle import Bundle
+
+UNSEEN_EVERY = 50  # rows: one value of it is unknown
+REQUESTS = {1: 5_000, 100: 400, 1000: 60}
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Where models and requests are kept between runs."""
+
+    folder: Path
+
+    def bundle(self, backbone: str = "deepfm", enhancer: str = "llactr") -> Path:
+        """The bundle of a backbone with 32 wide embeddings; DeepFM has hidden layers of 300, 300 and 128."""
+        home = self.folder / f"{backbone}-{enhancer}"
+        bundle = home / "bundle"
+        if bundle.exists() and Bundle.open(bundle).format_version < 3:
+            shutil.rmtree(home)
+        return bundle_of(Clicks(), home, backbone, enhancer)
+
+    def rows(self, count: int, seed: int) -> pa.Table:
+        """So many random rows, without a label."""
+        with tempfile.TemporaryDirectory() as folder:
+            table = parquet.read_table(Clicks(seed=seed).write(Path(folder) / "rows.parquet", count)).drop(["click"])
+        name = table.column_names[0]
+        texts = [f"new_{i}" if i % UNSEEN_EVERY == 0 else text for i, text in enumerate(table[name].to_pylist())]
+        return table.set_column(0, name, pa.array(texts))
+
+    def json_bodies(self, rows: int) -> Path:
+        """A file of JSON requests with so many rows each."""
+        return self._bodies(f"json-{rows}", rows, _json)
+
+    def arrow_bodies(self, rows: int) -> Path:
+        """A file of Arrow requests with so many rows each."""
+        return self._bodies(f"arrow-{rows}", rows, _arrow)
+
+    def _bodies(self, name: str, rows: int, encode: Callable[[pa.Table], bytes]) -> Path:
+        path = self.folder / name
+        if not path.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            many = REQUESTS[rows]
+            table = self.rows(many * rows, seed=rows)
+            write_bodies(path, [encode(table.slice(i * rows, rows)) for i in range(many)])
+        return path
+
+
+def _json(table: pa.Table) -> bytes:
+    return json.dumps({"rows": table.to_pylist()}, separators=(",", ":")).encode()
+
+
+def _arrow(table: pa.Table) -> bytes:
+    sink = BytesIO()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table.combine_chunks())
+    return sink.getvalue()

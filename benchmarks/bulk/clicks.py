@@ -1,0 +1,77 @@
+"""Rows of 13 text fields with skewed values, streamed to Parquet, and a DeepFM+LLaCTR bundle that knows them."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import parquet
+
+from llactr_core.data.splits import open_dataset
+from llactr_core.progress import silent
+from llactr_core.schema import Field, Schema
+from llactr_core.semantics.table import FieldTable
+from llactr_core.training.options import TrainOptions
+from llactr_core.training.pipeline import train_bundle
+
+FIELDS = 13
+SKEW = 1.05  # the n-th most frequent value is n ** -SKEW as frequent as the first
+AT_ONCE = 100_000
+WIDTH, HIDDEN = 32, [300, 300, 128]
+
+
+class Clicks:
+    """A source of random rows; the same seed gives the same rows."""
+
+    def __init__(self, values: int = 100_000, seed: int = 0) -> None:
+        self._random = np.random.default_rng(seed)
+        self._names = [f"field_{k}" for k in range(FIELDS)]
+        numbers = np.random.default_rng(0).permutation(values)
+        self._values = [pa.array([f"{name[6:]}_{number * 7919:x}" for number in numbers]) for name in self._names]
+        shares = np.cumsum(np.arange(1, values + 1) ** -SKEW)
+        self._shares = shares / shares[-1]
+
+    @property
+    def schema(self) -> Schema:
+        """The fields keep every value."""
+        most = len(self._shares)
+        fields = tuple(Field(name=name, min_count=1, max_vocabulary=most) for name in self._names)
+        return Schema(name="clicks", label="click", fields=fields)
+
+    def write(self, path: Path, rows: int, *, every_value: bool = False) -> Path:
+        """Write a Parquet file with a label; `every_value` lets its first rows have each value once."""
+        schema = pa.schema([*((name, pa.string()) for name in self._names), ("click", pa.int64())])
+        with parquet.ParquetWriter(path, schema) as writer:
+            for start in range(0, rows, AT_ONCE):
+                columns = [
+                    self._column(values, start, min(AT_ONCE, rows - start), every_value) for values in self._values
+                ]
+                clicks = pa.array(self._random.integers(0, 2, len(columns[0])))
+                writer.write_batch(pa.record_batch([*columns, clicks], schema=schema))
+        return path
+
+    def _column(self, values: pa.Array, start: int, rows: int, every_value: bool) -> pa.Array:
+        drawn = np.searchsorted(self._shares, self._random.random(rows))
+        if every_value:
+            place = np.arange(start, start + rows)
+            drawn = np.where(place < len(values), place, drawn)
+        return values.take(pa.array(drawn))
+
+
+def bundle_of(clicks: Clicks, folder: Path, backbone: str = "deepfm", enhancer: str = "llactr") -> Path:
+    """The bundle in a folder, trained for one epoch if it is not there yet."""
+    if (folder / "bundle").exists():
+        return folder / "bundle"
+    data = folder / "data"
+    data.mkdir(parents=True, exist_ok=True)
+    clicks.write(data / "train.parquet", len(clicks.schema.fields) * 10_000, every_value=True)
+    clicks.write(data / "valid.parquet", 5_000)
+    clicks.write(data / "test.parquet", 1_000)
+    names = clicks.schema.names
+    vectors = np.random.default_rng(0).normal(size=(len(names), 64)).astype(np.float32)
+    table = FieldTable(names, vectors, "random", "random", {"options": {"sam_num": 1, "epochs": 1}})
+    shape = {"hidden": HIDDEN} if backbone == "deepfm" else {}
+    chosen = {"backbone": backbone, "backbone_options": shape, "enhancer": enhancer}
+    options = TrainOptions.parse({"width": WIDTH, "epochs": 1, "batch_size": 4096, "calibration": "none", **chosen})
+    splits = open_dataset(data, "click")
+    train_bundle(splits, clicks.schema, table, options, folder / "bundle", folder / "checkpoints", silent)
+    return folder / "bundle"

@@ -1,0 +1,104 @@
+"""The bench's section on bulk work. Times are CPU seconds: they hardly move when the machine does other work."""
+
+import statistics
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from benchmarks.bench.rows import Row
+from benchmarks.bulk.clicks import FIELDS, Clicks, bundle_of
+from benchmarks.bulk.files import Cost, measure_ids, measure_scoring
+from benchmarks.bulk.ranking import TOLERANCE, Ranking, measure_auc
+
+REPEATS = 5
+MIB = 2**20
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+def auc(sizes: tuple[int, ...] = (10**6, 10**7)) -> list[Row]:
+    """AUC against scikit-learn; about 2 minutes."""
+    return [row for size in sizes for row in auc_rows(size, _in_child(measure_auc, size, REPEATS))]
+
+
+def encode(rows: int = 10**7) -> list[Row]:
+    """Parquet to ids, with vocabularies of 100k; about 3 minutes and 1 GB of disk."""
+    clicks = Clicks()
+    with tempfile.TemporaryDirectory() as folder:
+        source = clicks.write(Path(folder) / "rows.parquet", rows)
+        known, fitted = _in_child(measure_ids, source, clicks.schema, rows)
+    return id_rows(rows, known, fitted)
+
+
+def score_files(folder: Path, rows: int = 10**6) -> list[Row]:
+    """File to file, at two sizes, since memory has to stay; the bundle is kept in `folder`; about 2 minutes."""
+    clicks = Clicks()
+    bundle = _in_child(bundle_of, clicks, folder)
+    few: list[Cost] = []
+    many: list[Cost] = []
+    with tempfile.TemporaryDirectory() as place:
+        small = clicks.write(Path(place) / "few.parquet", rows // 4)
+        large = clicks.write(Path(place) / "many.parquet", rows)
+        for _ in range(REPEATS):
+            few.append(_in_child(measure_scoring, bundle, small, rows // 4))
+            many.append(_in_child(measure_scoring, bundle, large, rows))
+    return score_rows(few, many)
+
+
+def auc_rows(size: int, measured: Ranking) -> list[Row]:
+    """The rows of `auc` from what was measured."""
+    if measured.difference > TOLERANCE:
+        raise ValueError(f"AUC of {size} scores is {measured.difference:.1e} away from scikit-learn's")
+    ratios = [peer / ours for ours, peer in zip(measured.ours, measured.peer, strict=True)]
+    return [
+        Row(
+            name=f"AUC of {size:.0e} scores, against scikit-learn".replace("+0", ""),
+            value=statistics.median(ratios),
+            unit="x",
+            op=">=",
+            reach=8.0 if size < 10**7 else 10.0,
+            peer="scikit-learn",
+            note=f"CPU time; float64 scores with ties; apart by {measured.difference:.0e}",
+            spread=(min(ratios), max(ratios)),
+            cpu_s=statistics.median(measured.ours),
+        )
+    ]
+
+
+def id_rows(rows: int, known: Cost, fitted: Cost) -> list[Row]:
+    """The rows of `encode` from what was measured."""
+    what = f"Parquet to ids, {rows:.0e} rows x {FIELDS} fields".replace("+0", "")
+    speed = "values/s per core, by CPU time"
+    return [
+        Row(f"{what}, known vocabularies", known.rows_per_second * FIELDS, speed, ">=", 3e6, None),
+        Row(f"{what}, vocabularies learned first", fitted.rows_per_second * FIELDS, speed, ">=", 3e6, None),
+        Row(f"{what}, peak memory", fitted.peak / MIB, "MiB", "<=", 2048.0, None, "of both passes, the ids included"),
+    ]
+
+
+def score_rows(few: list[Cost], many: list[Cost]) -> list[Row]:
+    """The rows of `score_files` from what was measured."""
+    speeds = [cost.rows_per_second for cost in many]
+    growth = statistics.median(cost.peak for cost in many) / statistics.median(cost.peak for cost in few)
+    return [
+        Row(
+            name="Parquet to Parquet with scores, DeepFM+LLaCTR",
+            value=statistics.median(speeds),
+            unit="rows/s per core, by CPU time",
+            op=">=",
+            reach=150_000.0,
+            peer=None,
+            note="all columns are kept; the bundle's loading is included",
+            spread=(min(speeds), max(speeds)),
+        ),
+        Row("the same, peak memory at four times the rows", growth, "x", "<=", 1.1, None),
+    ]
+
+
+def _in_child(work: Callable[_P, _T], *given: _P.args, **named: _P.kwargs) -> _T:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(work, *given, **named).result()

@@ -1,0 +1,1 @@
+"""Training speed on the CPU, ours and FuxiCTR's in turn."""
