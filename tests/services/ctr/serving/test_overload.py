@@ -29,7 +29,7 @@ def test_threefold_overload_is_refused_soon_and_leaves_nothing_behind(
     house.publish(bundles["none"], "tiny")
     process = house.start()
     house.until_ready()
-    result = overload(Generator(tmp_path, house.port, None), process.pid, 2, [as_json(ROWS)])
+    result = overload(Generator(tmp_path, house.port, None), process.pid, 2, [as_json(ROWS * 20)])
     assert result["refused_per_s"] > 0
     assert result["refused_ms"]["p50"] < 500
     assert result["served_share"] > 0.3
