@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.shared.http.problems import RETRY_AFTER_S, answer, describe, internal_problem
+from services.shared.http.shortcut import KnownRoute
 from services.shared.telemetry import metrics, traces
 from services.shared.telemetry.logs import request_id
 
@@ -117,10 +118,12 @@ def _series(method: str, route: str, status: str) -> tuple[Counter, Histogram, H
 
 
 def _log(scope: Scope, status: int, seconds: float) -> None:
-    if not access_log.isEnabledFor(logging.INFO):
+    """A line for a request. For one that is frequent and went well it would take as long as the answer: only for DEBUG."""
+    level = logging.DEBUG if status < 400 and isinstance(scope.get("route"), KnownRoute) else logging.INFO
+    if not access_log.isEnabledFor(level):
         return
     facts = {"method": scope["method"], "path": scope["path"], "status": status, "ms": round(seconds * 1000, 2)}
-    access_log.info("%s %s %d", scope["method"], scope["path"], status, extra={"facts": facts})
+    access_log.log(level, "%s %s %d", scope["method"], scope["path"], status, extra={"facts": facts})
 
 
 class BodyLimit:
