@@ -93,6 +93,9 @@ def run(port: int, requests: Iterator[bytes], concurrency: int, seconds: float) 
             sent[number] = now
             connections[number].send(next(requests))
     took = time.perf_counter() - began
+    poll.close()
+    for connection in connections.values():
+        connection.socket.close()
     latencies.sort()
     p50, p99 = (latencies[int(len(latencies) * share)] * 1e6 for share in (0.5, 0.99))
     return {"answered": len(latencies) - failed, "failed": failed, "seconds": took, "p50_us": p50, "p99_us": p99}

@@ -118,7 +118,7 @@ def _series(method: str, route: str, status: str) -> tuple[Counter, Histogram, H
 
 
 def _log(scope: Scope, status: int, seconds: float) -> None:
-    """A line for a request. For one that is frequent and went well it would take as long as the answer: only for DEBUG."""
+    """A line for a request; at DEBUG where it is frequent and went well, since the line takes as long as the answer."""
     level = logging.DEBUG if status < 400 and isinstance(scope.get("route"), KnownRoute) else logging.INFO
     if not access_log.isEnabledFor(level):
         return
