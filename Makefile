@@ -92,6 +92,7 @@ first-run:
 $(VENV)/.installed: $(locked) | $(VENV)/.torch
 	@$(pip) install --quiet -c requirements.lock setuptools
 	$(pip) install --quiet --no-build-isolation -c requirements.lock -e clients/python -e '.[models]'
+	@$(bin)/python -c 'import llactr_core.scorer, llactr_core.metrics.sorting'  # compiles their loops, once
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
