@@ -26,8 +26,8 @@ from llactr_core.bundle import (
 from llactr_core.calibration import Calibrator, sigmoid
 from llactr_core.data.encoding import Encoded, Encoder
 from llactr_core.data.values.cells import Cells
-from llactr_core.data.values.index import Ids
 from llactr_core.data.values.json_rows import JsonReader
+from llactr_core.data.vocabulary import Ids
 from llactr_core.errors import BundleError, SchemaError
 from llactr_core.files import mapped_tensor
 from llactr_core.look_up import NO_PAIRS, NO_WEIGHTS, Floats, look_up

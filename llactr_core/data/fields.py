@@ -18,7 +18,7 @@ from llactr_core.data.canonical import canonical, canonical_array, plain_array, 
 from llactr_core.data.parts import part_value, part_values
 from llactr_core.data.values.cells import Cells
 from llactr_core.data.values.index import FieldIndex
-from llactr_core.data.values.scanning import IS_ODD, numbers
+from llactr_core.data.values.scanning import numbers
 from llactr_core.data.vocabulary import FIRST_VALUE, MISSING, PADDING, UNSEEN, Ids, Vocabulary
 from llactr_core.errors import DataError, RowError
 from llactr_core.schema import Field, Kind
@@ -156,10 +156,9 @@ class NumericEncoder:
         """Ids and weights [B, 2]."""
         if self.field.part is not None:
             return self.encode_values([cells.value(row, column) for row in range(len(cells))])
-        values, states = np.empty(len(cells)), np.empty(len(cells), np.uint8)
-        strange = np.zeros(len(cells), bool)
-        if numbers(cells.data, cells.starts, cells.lengths, cells.kinds, column, values, states):
-            for row in np.flatnonzero(states == IS_ODD).tolist():
+        values, odd, strange = np.empty(len(cells)), np.zeros(len(cells), bool), np.zeros(len(cells), bool)
+        if numbers(cells.data, cells.starts, cells.lengths, cells.kinds, column, values, odd):
+            for row in np.flatnonzero(odd).tolist():
                 values[row], strange[row] = parse_number(cells.value(row, column))
         return self._slots(values, strange)
 

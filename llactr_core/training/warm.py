@@ -8,7 +8,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from llactr_core.bundle import WEIGHTS, Bundle
+from llactr_core.bundle import TABLE, WEIGHTS, Bundle
 from llactr_core.data.encoding import Encoder
 from llactr_core.data.vocabulary import UNSEEN
 from llactr_core.enhancers.model import CTRModel
@@ -16,7 +16,6 @@ from llactr_core.errors import BundleError, OptionError
 from llactr_core.schema import Schema
 from llactr_core.training.options import TrainOptions
 
-TABLE = "embedding.table"
 MUST_AGREE = ("backbone", "backbone_options", "width")
 
 

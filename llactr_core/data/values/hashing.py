@@ -8,17 +8,13 @@ is compared byte by byte, so two values never share an id however their hashes f
 import numpy as np
 from numba import njit, types, uint64
 
-from llactr_core.data.values.words import few, prefetch, same, word
+from llactr_core.data import vocabulary
+from llactr_core.data.values.words import BYTES, INTS, KINDS, LENGTHS, STARTS, few, prefetch, same, word
 
 MISSING, TEXT, INTEGER, NUMBER, LITERAL = range(5)  # kinds of cells, see `llactr_core.data.values.cells`
 AT_ONCE = 256  # cells: their cache misses overlap
-MISSING_ID, UNSEEN_ID, ODD = 1, 2, -1
-_BYTES = types.Array(types.uint8, 1, "C", readonly=True)
+ODD = -1
 _WORDS = types.Array(types.uint64, 1, "C", readonly=True)
-_INTS = types.Array(types.int64, 1, "C", readonly=True)
-_STARTS = types.Array(types.int64, 2, "C", readonly=True)
-_LENGTHS = types.Array(types.int32, 2, "C", readonly=True)
-_KINDS = types.Array(types.uint8, 2, "C", readonly=True)
 _GOLDEN, _FIRST, _SECOND = uint64(0x9E3779B97F4A7C15), uint64(0xBF58476D1CE4E5B9), uint64(0x94D049BB133111EB)
 _LOW = uint64(0xFFFFFFFF)
 _LENGTH = uint64(0xFFFF)
@@ -42,7 +38,7 @@ def _hash(at, n, seed):
     return h ^ h >> uint64(32)
 
 
-@njit(types.void(types.uint64[::1], _BYTES, _INTS, _INTS), cache=True, nogil=True)
+@njit(types.void(types.uint64[::1], BYTES, INTS, INTS), cache=True, nogil=True)
 def fill(slots, texts, ends, fields):
     """Put all values into slots that are 0; value v has the bytes from ends[v] to ends[v + 1] and is of fields[v]."""
     size, base = uint64(len(slots) // 2), uint64(texts.ctypes.data)
@@ -60,7 +56,7 @@ def fill(slots, texts, ends, fields):
 
 
 @njit(
-    types.int64(_WORDS, _BYTES, _BYTES, _STARTS, _LENGTHS, _KINDS, _INTS, _INTS, types.int64, types.int32[:, ::1]),
+    types.int64(_WORDS, BYTES, BYTES, STARTS, LENGTHS, KINDS, INTS, INTS, types.int64, types.int32[:, ::1]),
     cache=True,
     nogil=True,
 )
@@ -102,9 +98,9 @@ def find(slots, texts, data, starts, lengths, kinds, plan, first, longest, out):
             column = plan[3 * f + 1]
             kind, n = kinds[row, column], lengths[row, column]
             low, high = uint64(first[plan[3 * f]]), uint64(first[plan[3 * f] + 1])
-            found = UNSEEN_ID
+            found = vocabulary.UNSEEN
             if kind == MISSING or n <= 0:
-                found = MISSING_ID
+                found = vocabulary.MISSING
             elif kind == NUMBER or n > longest:
                 found = ODD
                 odd += 1
@@ -115,7 +111,7 @@ def find(slots, texts, data, starts, lengths, kinds, plan, first, longest, out):
                     number = (head & _LOW) - uint64(1)
                     like = head >> uint64(32) == tag and tail & _LENGTH == uint64(n) and low <= number < high
                     if like and same(known + (tail >> uint64(16)), start, uint64(n)):
-                        found = int(number - low) + UNSEEN_ID + 1
+                        found = int(number - low) + vocabulary.FIRST_VALUE
                         break
                     at += uint64(1)
                     if at == size:

@@ -10,11 +10,11 @@ import pyarrow as pa
 
 from llactr_core.data.values import hashing
 from llactr_core.data.values.cells import Cells
+from llactr_core.data.vocabulary import Ids
 from llactr_core.errors import BundleError
 
 LOAD = 0.6  # of the slots are taken
 LONGEST = 2**16 - 1  # bytes of a canonical value, and more than it can have
-Ids = npt.NDArray[np.int32]
 Slots = npt.NDArray[np.uint64]
 
 

@@ -8,11 +8,23 @@ import numpy as np
 from numba import njit, types, uint64
 
 from llactr_core.data.values.hashing import INTEGER, LITERAL, MISSING, NUMBER, TEXT
-from llactr_core.data.values.words import EIGHT, ONE, byte, few, same, trailing_zeros, word
+from llactr_core.data.values.words import (
+    BYTES,
+    EIGHT,
+    INTS,
+    KINDS,
+    LENGTHS,
+    ONE,
+    STARTS,
+    byte,
+    few,
+    same,
+    trailing_zeros,
+    word,
+)
 
 NOWHERE = uint64(0xFFFFFFFFFFFFFFFF)
 BAD = 255  # no kind of cell
-IS_NUMBER, IS_MISSING, IS_ODD = range(3)
 _DIGITS = uint64(18)  # of a whole number; more may be beyond 64 bits
 _EXACT = 15  # digits of which every number is a float, and so is the power of ten
 _LONGEST_NUMBER = uint64(40)
@@ -22,11 +34,6 @@ _OPEN, _CLOSE, _OPEN_LIST, _CLOSE_LIST, _SMALL_E, _LARGE_E = 123, 125, 91, 93, 1
 _TRUE, _FALSE, _NULL = uint64(0x6575727465757274), uint64(0x65736C61736C6166), uint64(0x6C6C756E6C6C756E)  # by `few`
 _ONES, _HIGHS = uint64(0x0101010101010101), uint64(0x8080808080808080)
 _QUOTES, _BACKSLASHES, _SPACES = _ONES * uint64(_QUOTE), _ONES * uint64(_BACKSLASH), _ONES * uint64(_SPACE)
-_BYTES = types.Array(types.uint8, 1, "C", readonly=True)
-_INTS = types.Array(types.int64, 1, "C", readonly=True)
-_STARTS = types.Array(types.int64, 2, "C", readonly=True)
-_LENGTHS = types.Array(types.int32, 2, "C", readonly=True)
-_KINDS = types.Array(types.uint8, 2, "C", readonly=True)
 
 
 @njit
@@ -181,7 +188,7 @@ def _object(at, end, over_lines, names, ends, columns, base, starts, lengths, ki
 
 
 @njit(
-    types.int64(_BYTES, _BYTES, _BYTES, _INTS, types.int64[:, ::1], types.int32[:, ::1], types.uint8[:, ::1]),
+    types.int64(BYTES, BYTES, BYTES, INTS, types.int64[:, ::1], types.int32[:, ::1], types.uint8[:, ::1]),
     cache=True,
     nogil=True,
 )
@@ -232,7 +239,7 @@ def rows_of_object(body, key, names, ends, starts, lengths, kinds):
 
 
 @njit(
-    types.int64(_BYTES, _BYTES, _INTS, types.int64[:, ::1], types.int32[:, ::1], types.uint8[:, ::1]),
+    types.int64(BYTES, BYTES, INTS, types.int64[:, ::1], types.int32[:, ::1], types.uint8[:, ::1]),
     cache=True,
     nogil=True,
 )
@@ -258,23 +265,22 @@ def rows_of_lines(body, names, ends, starts, lengths, kinds):
 
 
 @njit(
-    types.int64(_BYTES, _STARTS, _LENGTHS, _KINDS, types.int64, types.float64[::1], types.uint8[::1]),
+    types.int64(BYTES, STARTS, LENGTHS, KINDS, types.int64, types.float64[::1], types.boolean[::1]),
     cache=True,
     nogil=True,
 )
-def numbers(data, starts, lengths, kinds, column, values, states):
-    """The numbers of a column of cells, and of each whether it is one, missing or odd; how many are odd.
+def numbers(data, starts, lengths, kinds, column, values, odd):
+    """Put the numbers of a column of cells into values, NaN for missing ones, and mark what is odd; how many are.
 
     Up to 15 digits are read here: both they and the power of ten are floats, and their quotient is the nearest one to
     the decimal (Clinger, PLDI 1990). All else is odd: texts that are no such number, and true and false.
     """
-    odd = 0
+    count = 0
     for row in range(len(starts)):
         kind, at = kinds[row, column], starts[row, column]
         end = at + lengths[row, column]
         values[row] = np.nan
         if kind == MISSING or at == end:
-            states[row] = IS_MISSING
             continue
         negative = data[at] == _MINUS
         if negative:
@@ -295,8 +301,7 @@ def numbers(data, starts, lengths, kinds, column, values, states):
         if at == end and 0 < digits <= _EXACT and data[at - 1] != _POINT:
             value = whole / scale
             values[row] = -value if negative else value
-            states[row] = IS_NUMBER
         else:
-            states[row] = IS_ODD
-            odd += 1
-    return odd
+            odd[row] = True
+            count += 1
+    return count

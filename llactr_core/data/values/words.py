@@ -12,6 +12,12 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 ONE, EIGHT = uint64(1), uint64(8)
+BYTES = types.Array(types.uint8, 1, "C", readonly=True)
+INTS = types.Array(types.int64, 1, "C", readonly=True)
+# Of cells [B, C]:
+STARTS = types.Array(types.int64, 2, "C", readonly=True)
+LENGTHS = types.Array(types.int32, 2, "C", readonly=True)
+KINDS = types.Array(types.uint8, 2, "C", readonly=True)
 
 
 def _load(bits: int, result: Any) -> Any:
