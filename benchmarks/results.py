@@ -28,6 +28,7 @@ from llactr_core.schema import Schema
 from llactr_core.semantics.build import build_field_table
 from llactr_core.semantics.options import SsftOptions
 from llactr_core.semantics.sampling import draw_samples
+from llactr_core.semantics.semantics import Semantics
 from llactr_core.semantics.table import FieldTable
 from llactr_core.training.options import TrainOptions
 from llactr_core.training.pipeline import train_bundle
@@ -116,7 +117,9 @@ def measure(name: str, folder: Path, state: Path, table: FieldTable, backbone: s
     with tempfile.TemporaryDirectory() as scratch:
         checkpoints = state / f"{backbone}-{enhancer}"
         splits = open_dataset(folder, schema.label)
-        bundle = train_bundle(splits, schema, table, options, Path(scratch) / "b", checkpoints, silent, read_test=True)
+        bundle = train_bundle(
+            splits, schema, Semantics(table), options, Path(scratch) / "b", checkpoints, silent, read_test=True
+        )
     return {
         "dataset": name,
         "backbone": backbone,

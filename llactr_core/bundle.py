@@ -7,6 +7,8 @@ graph.onnx            v -> what else is in the logit (absent where that is nothi
 vocabulary.arrow, encoding.json    values, counts and knots of the encoder
 index.npy             the flat hash from a value's bytes to its place in the vocabulary
 field_table.safetensors            the field vectors that the model was trained with (absent without an enhancer)
+values.safetensors    how the row of a value that train never had follows from the vector of its text (absent without
+                      value semantics)
 calibration.json      the map from logits to probabilities
 explain.onnx          rows -> the terms of the logit, for explanations
 gate.parquet          held-out rows, as they came, on which a promotion is judged (absent where none were held out)
@@ -37,6 +39,7 @@ WEIGHTS = "weights.safetensors"
 TABLE, BIAS, PAIRS = "embedding.table", "bias", "serving.pairs"  # of the weights
 GRAPH = "graph.onnx"
 FIELD_TABLE = "field_table.safetensors"
+VALUES = "values.safetensors"
 GOLDEN = "golden.json"
 CALIBRATION = "calibration.json"
 EXPLANATION = "explain.onnx"

@@ -45,6 +45,9 @@ class Field(BaseModel):
     source: str | None = None
     part: Literal["hour", "weekday", "elapsed_days"] | None = None
     side: Literal["user", "item", "context"] | None = None
+    textual: bool | None = Setting(
+        default=None, description="Whether a language model reads the values; by default the values decide."
+    )
 
     @field_validator("name", "description", "source")
     @classmethod
@@ -103,7 +106,11 @@ class Schema(BaseModel):
     @property
     def fingerprint(self) -> str:
         """SHA-256 over all that changes how a row is encoded or what is learned from it. The name is not part of it."""
-        return _digest(self.model_dump(mode="json", exclude={"name"}))
+        content = self.model_dump(mode="json", exclude={"name"})
+        for field in content["fields"]:
+            if field["textual"] is None:  # as in schemas that are older than this setting
+                del field["textual"]
+        return _digest(content)
 
     @property
     def semantic_fingerprint(self) -> str:

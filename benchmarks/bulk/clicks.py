@@ -9,6 +9,7 @@ from pyarrow import parquet
 from llactr_core.data.splits import open_dataset
 from llactr_core.progress import silent
 from llactr_core.schema import Field, Schema
+from llactr_core.semantics.semantics import Semantics
 from llactr_core.semantics.table import FieldTable
 from llactr_core.training.options import TrainOptions
 from llactr_core.training.pipeline import train_bundle
@@ -73,5 +74,5 @@ def bundle_of(clicks: Clicks, folder: Path, backbone: str = "deepfm", enhancer: 
     chosen = {"backbone": backbone, "backbone_options": shape, "enhancer": enhancer}
     options = TrainOptions.parse({"width": WIDTH, "epochs": 1, "batch_size": 4096, "calibration": "none", **chosen})
     splits = open_dataset(data, "click")
-    train_bundle(splits, clicks.schema, table, options, folder / "bundle", folder / "checkpoints", silent)
+    train_bundle(splits, clicks.schema, Semantics(table), options, folder / "bundle", folder / "checkpoints", silent)
     return folder / "bundle"

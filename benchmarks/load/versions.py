@@ -15,6 +15,7 @@ from llactr_core.data.splits import open_dataset
 from llactr_core.progress import silent
 from llactr_core.schema import Schema
 from llactr_core.scorer import Scorer
+from llactr_core.semantics.semantics import Semantics
 from llactr_core.training.options import TrainOptions
 from llactr_core.training.pipeline import train_bundle
 
@@ -42,7 +43,7 @@ def trained(folder: Path, rows: int = 8000) -> list[Bundle]:
         train_bundle(
             open_dataset(data, "click"),
             schema,
-            None,
+            Semantics(),
             TrainOptions.parse({**shape, "seed": seed}),
             folder / f"bundle-{seed}",
             folder / f"checkpoints-{seed}",

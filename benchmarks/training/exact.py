@@ -32,7 +32,8 @@ def difference(ids: Ids, options: TrainOptions, steps: int) -> tuple[float, floa
         batch = replace(single, labels=single.labels.double())
         bce = train_step(ours, optimizer, batch, options)
         dense.zero_grad(set_to_none=True)
-        loss, expected = loss_of(plain, replace(batch, ids=batch.ids.long()), plain.embedding.table, options)
+        every = torch.arange(len(plain.embedding.table))
+        loss, expected = loss_of(plain, replace(batch, ids=batch.ids.long()), every, plain.embedding.table, options)
         loss.backward()  # type: ignore[no-untyped-call]
         dense.step()
         losses.append(float((bce - expected.detach()).abs()))

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from llactr_core.data.canonical import canonical_array
 from llactr_core.data.fields import (
@@ -58,6 +59,7 @@ class Encoder:
 
     def __init__(self, schema: Schema, known: Sequence[Vocabulary | Knots], index: ValueIndex | None = None) -> None:
         self.schema = schema
+        self.known = tuple(known)
         self.index = index or ValueIndex.build([_values_of(one) for one in known])
         pairs = zip(schema.fields, known, strict=True)
         self.encoders = tuple(_encoder(field, one, self.index.field(k)) for k, (field, one) in enumerate(pairs))
@@ -102,6 +104,39 @@ class Encoder:
         pairs = zip(self.encoders, newer.encoders, strict=True)
         return Encoder(self.schema, [old.extended(new) for old, new in pairs])
 
+    def knowing(self, values: Mapping[str, Sequence[str]]) -> "Encoder":
+        """This encoder with ids for these canonical values too, by field, behind its own; a numeric field has none.
+
+        Their count is 0 where train lacks them.
+        """
+        known: list[Vocabulary | Knots] = []
+        for field, own in zip(self.schema.fields, self.known, strict=True):
+            added = pa.array(values.get(field.name, ()), pa.large_string())
+            if isinstance(own, Vocabulary) and len(added):
+                own = own.extended(Vocabulary(added, np.zeros(len(added), np.int64)), len(own.values) + len(added))
+            known.append(own)
+        return Encoder(self.schema, known)
+
+    def ids_of(self, field: str, values: Sequence[str]) -> npt.NDArray[np.int64]:
+        """The ids of a field's canonical values, int64 [n]; -1 for those that have none."""
+        number = self.schema.names.index(field)
+        known = self.known[number]
+        if not isinstance(known, Vocabulary):
+            return np.full(len(values), -1)
+        local = pc.index_in(pa.array(values, pa.large_string()), value_set=known.values.cast(pa.large_string()))
+        place = local.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+        return np.where(place < 0, -1, place + FIRST_VALUE + self.offsets[number])
+
+    @property
+    def untrained(self) -> npt.NDArray[np.bool_]:
+        """Which ids are of values that train never had, bool [V]."""
+        chosen = np.zeros(self.size, np.bool_)
+        for offset, known in zip(self.offsets, self.known, strict=True):
+            if isinstance(known, Vocabulary):
+                first = offset + FIRST_VALUE
+                chosen[first : first + len(known.counts)] = known.counts == 0
+        return chosen
+
     def encode_cells(self, cells: Cells) -> Encoded:
         """Encode cells [B, C] of the schema's columns, in their order.
 
@@ -128,10 +163,9 @@ class Encoder:
     def counts(self) -> npt.NDArray[np.int64]:
         """How often each id was seen in train, int64 [V]; 0 for special ids and for knots."""
         counts = np.zeros(self.size, np.int64)
-        for offset, encoder in zip(self.offsets, self.encoders, strict=True):
-            if not isinstance(encoder, NumericEncoder):
-                seen = encoder.vocabulary.counts  # type: ignore[attr-defined]
-                counts[offset + FIRST_VALUE : offset + FIRST_VALUE + len(seen)] = seen
+        for offset, known in zip(self.offsets, self.known, strict=True):
+            if isinstance(known, Vocabulary):
+                counts[offset + FIRST_VALUE : offset + FIRST_VALUE + len(known.counts)] = known.counts
         return counts
 
     @property

@@ -49,6 +49,13 @@ class Enhancer(nn.Module):
         """What is added to the BCE, a scalar, for the feature embeddings of a batch."""
         return features.vectors.new_zeros(())
 
+    def offsets(self, rows: Tensor) -> Tensor | None:
+        """What joins the table's rows of these ids before they are looked up, [R, d (+ 1)] of int64 [R]; None: nothing.
+
+        It depends on the id alone: after training it is folded into the table, and serving does not know of it.
+        """
+        return None
+
     def pair_weights(self) -> Tensor | None:
         """Weights of <v_i, v_j> in the logit, symmetric [K, K] with a zero diagonal; None for no such term.
 

@@ -1,4 +1,4 @@
-"""LLaCTR's two uses of the field vectors in training (arXiv 2505.14057)."""
+"""LLaCTR's uses of the field vectors in training (arXiv 2505.14057), and ours of the values' vectors."""
 
 import math
 
@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from llactr_core.enhancers.base import Enhancer, Features
 from llactr_core.enhancers.options import LlactrOptions
+from llactr_core.enhancers.values import ValueOffsets
 
 
 class FRE(nn.Module):
@@ -58,24 +59,35 @@ class FIE(nn.Module):
 
 
 class Llactr(Enhancer):
-    """FRE and FIE on one field table.
+    """FRE and FIE on one field table, and the offsets of values.
 
     Args:
-        vectors: the field vectors h, [K, D], in the order of the schema's fields; they are not trained.
+        vectors: the field vectors h, [K, D], in the order of the schema's fields; they are not trained. None where
+            neither FRE nor FIE is asked for.
         width: d.
         options: strengths; a part with strength 0 is not built.
+        values: what the texts of values add to their embeddings; None for nothing.
     """
 
-    def __init__(self, vectors: Tensor, width: int, options: LlactrOptions) -> None:
+    def __init__(
+        self, vectors: Tensor | None, width: int, options: LlactrOptions, values: ValueOffsets | None = None
+    ) -> None:
         super().__init__()
         self.options = options
-        unit = functional.normalize(vectors, dim=-1)  # or a step of Adam would move g by lr * sqrt(D) times as much
-        self.fre = FRE(unit, width) if options.fre_weight > 0 else None
-        self.fie = FIE(unit, options.fie_rank) if options.fie_weight > 0 else None
+        self.values = values
+        self.fre = self.fie = None
+        if vectors is not None:
+            unit = functional.normalize(vectors, dim=-1)  # or a step of Adam would move g by lr * sqrt(D) times as much
+            self.fre = FRE(unit, width) if options.fre_weight > 0 else None
+            self.fie = FIE(unit, options.fie_rank) if options.fie_weight > 0 else None
 
     def loss(self, features: Features) -> Tensor:
         """The weighted FRE loss."""
         return features.vectors.new_zeros(()) if self.fre is None else self.options.fre_weight * self.fre(features)
+
+    def offsets(self, rows: Tensor) -> Tensor | None:
+        """What the texts of these ids' values add, [R, d (+ 1)]."""
+        return None if self.values is None else self.values(rows)
 
     def pair_weights(self) -> Tensor | None:
         """lambda g(h_i, h_j), [K, K]."""

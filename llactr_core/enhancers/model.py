@@ -9,10 +9,23 @@ from llactr_core.models.embedding import FeatureEmbedding
 
 
 class CTRModel(nn.Module):
-    """logit = w_0 + backbone(v, w) + the enhancer's pair term."""
+    """logit = w_0 + backbone(v, w) + the enhancer's pair term.
 
-    def __init__(self, embedding: FeatureEmbedding, backbone: Backbone, enhancer: Enhancer) -> None:
+    Args:
+        embedding: the table of embeddings, of V ids.
+        backbone: what is made of them.
+        enhancer: what joins them.
+        origins: int64 [V], the id whose own row each id has: itself, or the unseen id of its field where train never
+            had the value and only its text is known. None where train had them all.
+    """
+
+    origins: Tensor | None
+
+    def __init__(
+        self, embedding: FeatureEmbedding, backbone: Backbone, enhancer: Enhancer, origins: Tensor | None = None
+    ) -> None:
         super().__init__()
+        self.register_buffer("origins", origins, persistent=False)
         self.embedding = embedding
         self.backbone = backbone
         self.enhancer = enhancer
@@ -21,10 +34,23 @@ class CTRModel(nn.Module):
     def forward(self, ids: Tensor, weights: Tensor | None, table: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Logit [B] and feature embeddings v [B, K, d] of ids and weights [B, S].
 
-        The ids are places in `table` [R, d (+ 1)], some rows of the whole table, where one is given.
+        The ids are places in `table` [R, d (+ 1)], some rows with their offsets; by default it is all of them.
         """
+        table = self.folded() if table is None else table
         v, w = self.embedding(ids, weights, table)
         return _logit(self.bias, self.backbone, v, w, self.enhancer.pair_weights()), v
+
+    @torch.no_grad()
+    def folded(self) -> Tensor:
+        """The table with the enhancer's offsets in it, [V, d (+ 1)]: what is looked up when the model is served.
+
+        Where there are no offsets it is the table itself, not a copy.
+        """
+        table: Tensor = self.embedding.table
+        if self.origins is not None:
+            table = table[self.origins]
+        offsets = self.enhancer.offsets(torch.arange(len(table), device=table.device))
+        return table if offsets is None else table + offsets
 
     @torch.no_grad()
     def constant_pairs(self) -> Tensor | None:

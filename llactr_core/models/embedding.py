@@ -30,15 +30,15 @@ class FeatureEmbedding(nn.Module):
         self.table = nn.Parameter(table)
         self.register_buffer("slot_field", slot_field, persistent=False)
 
-    def forward(self, ids: Tensor, weights: Tensor | None, table: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, ids: Tensor, weights: Tensor | None, table: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings v [B, K, d] and first-order weights w [B, K] ([B, 0] without) of ids and weights [B, S].
 
-        The ids are places in `table` [R, d (+ 1)] where one is given.
+        The ids are places in `table` [R, d (+ 1)], all or some of its rows.
         """
-        if table is not None and weights is None:  # split before rows are repeated: less to copy, also backwards
+        if weights is None and torch.is_grad_enabled():  # split before rows are repeated: less to copy, also backwards
             v, w = (functional.embedding(ids, part.contiguous()) for part in split_rows(table, self.width))
             return v, w.flatten(1)
-        rows = functional.embedding(ids, self.table if table is None else table)  # [B, S, d (+ 1)]
+        rows = functional.embedding(ids, table)  # [B, S, d (+ 1)]
         if weights is not None:
             rows = rows * weights.unsqueeze(-1)
             empty = rows.new_zeros(len(rows), self.fields, rows.shape[-1])

@@ -9,12 +9,10 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_tensors
-from safetensors.numpy import save as save_tensors
 
 from llactr_core.errors import ArtifactError, SchemaError
 from llactr_core.files import write_atomic
+from llactr_core.semantics.tensor_file import as_json, pack, unpack
 
 METADATA = "field_table"
 FORMAT = "llactr.field-table/1"
@@ -60,7 +58,7 @@ class FieldTable:
     @property
     def version(self) -> str:
         """SHA-256 of names, vector bytes and recipe, as hex. Metrics and provenance are outside it."""
-        digest = hashlib.sha256(_json([list(self.fields), list(self.vectors.shape), self.recipe]).encode())
+        digest = hashlib.sha256(as_json([list(self.fields), list(self.vectors.shape), self.recipe]).encode())
         digest.update(self.vectors.astype("<f4", copy=False).tobytes())
         return digest.hexdigest()
 
@@ -124,16 +122,14 @@ class FieldTable:
     def to_bytes(self) -> bytes:
         """The table as a safetensors file with JSON metadata and a digest over all of it."""
         facts = {
-            "format": FORMAT,
             "version": self.version,
-            "fields": _json(list(self.fields)),
+            "fields": as_json(list(self.fields)),
             "model": self.model,
             "recipe": self.recipe,
-            "provenance": _json(self.provenance),
-            "metrics": _json(self.metrics),
+            "provenance": as_json(self.provenance),
+            "metrics": as_json(self.metrics),
         }
-        facts["digest"] = _content_digest(facts)
-        return save_tensors({"vectors": self.vectors}, metadata={METADATA: _json(facts)})  # one key: equal bytes
+        return pack(METADATA, FORMAT, facts, {"vectors": self.vectors})
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Self:
@@ -142,20 +138,13 @@ class FieldTable:
         Raises:
             ArtifactError: truncated, corrupted, or of another format.
         """
-        try:
-            facts = _metadata(content)
-            vectors = load_tensors(content)["vectors"]
-        except (SafetensorError, KeyError, ValueError) as error:
-            raise ArtifactError(f"this is no field table, or a damaged one: {error}") from error
-        if facts.get("format") != FORMAT:
-            raise ArtifactError(f"this is no field table: format {facts.get('format')!r}, expected {FORMAT!r}")
-        digest = facts.pop("digest", None)
-        if digest != _content_digest(facts):
-            raise ArtifactError("the field table is damaged: its digest does not fit its content; build it again")
+        facts, tensors = unpack(METADATA, FORMAT, content)
+        if "vectors" not in tensors:
+            raise ArtifactError("this is no field table, or a damaged one: it holds no vectors")
         parts = {key: json.loads(facts[key]) for key in ("fields", "provenance", "metrics")}
         table = cls(
             fields=tuple(parts["fields"]),
-            vectors=vectors,
+            vectors=tensors["vectors"],  # type: ignore[arg-type]  # its type is checked on construction
             model=facts["model"],
             recipe=facts["recipe"],
             provenance=parts["provenance"],
@@ -181,19 +170,3 @@ class FieldTable:
         except OSError as error:
             raise ArtifactError(f"cannot read the field table {path}: {error.strerror}") from error
         return cls.from_bytes(content)
-
-
-def _json(content: object) -> str:
-    return json.dumps(content, sort_keys=True, ensure_ascii=False)
-
-
-def _content_digest(facts: Mapping[str, str]) -> str:
-    """Over all metadata; the vectors are in it through the version."""
-    return hashlib.sha256(_json(dict(facts)).encode()).hexdigest()
-
-
-def _metadata(content: bytes) -> dict[str, str]:
-    """The metadata in the header of a safetensors file: 8 bytes of length, then JSON."""
-    length = int.from_bytes(content[:8], "little")
-    header = json.loads(content[8 : 8 + length])
-    return dict(json.loads(header.get("__metadata__", {}).get(METADATA, "{}")))

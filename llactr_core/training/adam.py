@@ -36,15 +36,15 @@ class TableAdam:
         self._rows: Tensor | None = None
         self._looked_up: tuple[Tensor, Tensor, Tensor] | None = None
 
-    def look_up(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """The rows of the table that a batch needs, [R, d (+ 1)] and up to date, and its ids [B, S] as places in them.
+    def look_up(self, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The distinct ids [R] of a batch, their rows [R, d (+ 1)], up to date, and its ids [B, S] as places in those.
 
         The rows take the gradient of the table in the next `step`.
         """
         rows, places = torch.unique(ids, return_inverse=True)
         self._rows = rows.long()
         self._looked_up = self._to_date(self._rows)
-        return self._looked_up[0].requires_grad_(), places
+        return self._rows, self._looked_up[0].requires_grad_(), places
 
     @torch.no_grad()
     def step(self) -> None:

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 
 import torch
@@ -44,16 +45,17 @@ def fit(
     batches: TrainingBatches,
     valid: Rows,
     options: TrainOptions,
-    checkpoint: Checkpoint,
+    checkpoint: Checkpoint | None,
     progress: ProgressCallback,
     *,
     is_warm: bool = False,
+    on_evaluation: Callable[[History], None] | None = None,
 ) -> History:
     """Train until validation AUC stops rising, and leave the best weights in the model.
 
     After each evaluation the state is saved; a run that was killed continues from there to the same result, bit for
     bit, given the same number of threads. A warm model is evaluated before the first step too, so that it never ends
-    worse on these rows than it began.
+    worse on these rows than it began. `on_evaluation` is told the history then; what it raises ends the run.
 
     Raises:
         DataError: the loss is no longer a number.
@@ -61,7 +63,7 @@ def fit(
     optimizer = TableAdam(model, options.learning_rate)
     history = History()
     best = _copy(model)
-    saved = checkpoint.load(model, optimizer)
+    saved = None if checkpoint is None else checkpoint.load(model, optimizer)
     if saved is not None:
         best, state = saved
         history = History(**state)  # type: ignore[arg-type]
@@ -79,7 +81,10 @@ def fit(
         if _is_best(history):
             history.best = len(history.evaluations) - 1
             best = _copy(model)
-        checkpoint.save(model, optimizer, best, asdict(history))
+        if checkpoint is not None:
+            checkpoint.save(model, optimizer, best, asdict(history))
+        if on_evaluation is not None:
+            on_evaluation(history)
         reporter.report()
     model.load_state_dict(best)
     model.eval()
@@ -90,10 +95,11 @@ def fit(
 def logits_of(model: CTRModel, rows: Rows) -> Tensor:
     """Logits float32 [N] of rows, dropout off."""
     model.eval()
+    table = model.folded()
     parts = []
     for start in range(0, len(rows), SCORED_AT_ONCE):
         part = slice(start, start + SCORED_AT_ONCE)
-        parts.append(model(rows.ids[part], None if rows.weights is None else rows.weights[part])[0])
+        parts.append(model(rows.ids[part], None if rows.weights is None else rows.weights[part], table)[0])
     return torch.cat(parts)
 
 
@@ -109,11 +115,13 @@ def _evaluated(model: CTRModel, rows: Rows) -> dict[str, float]:
     return evaluate(rows.labels.numpy(), probabilities.numpy(), rows.groups)
 
 
-def loss_of(model: CTRModel, batch: Batch, table: Tensor, options: TrainOptions) -> tuple[Tensor, Tensor]:
+def loss_of(model: CTRModel, batch: Batch, rows: Tensor, own: Tensor, options: TrainOptions) -> tuple[Tensor, Tensor]:
     """(what is minimised, its BCE part): BCE + the enhancer's terms + L2 of the batch's embeddings, scalars.
 
-    The batch's ids are places in `table`, the rows that were looked up for it.
+    The batch's ids are places in `rows`, the ids [R] that were looked up for it, and in `own`, their rows of the table.
     """
+    offsets = model.enhancer.offsets(rows)
+    table = own if offsets is None else own + offsets
     with torch.autocast(table.device.type, torch.bfloat16, enabled=options.precision == "bf16"):
         logit, v = model(batch.ids, batch.weights, table)
     bce = functional.binary_cross_entropy_with_logits(logit.to(table.dtype), batch.labels)
@@ -127,8 +135,8 @@ def loss_of(model: CTRModel, batch: Batch, table: Tensor, options: TrainOptions)
 
 def train_step(model: CTRModel, optimizer: TableAdam, batch: Batch, options: TrainOptions) -> Tensor:
     """One step of the optimizer on a batch; returns its BCE, a scalar."""
-    table, places = optimizer.look_up(batch.ids)
-    loss, bce = loss_of(model, replace(batch, ids=places), table, options)
+    rows, own, places = optimizer.look_up(batch.ids)
+    loss, bce = loss_of(model, replace(batch, ids=places), rows, own, options)
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     return bce.detach()

@@ -7,7 +7,6 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import pyarrow.parquet as pq
 import torch
 from safetensors.torch import save_file
@@ -21,6 +20,8 @@ from llactr_core.bundle import (
     GOLDEN,
     GRAPH,
     PAIRS,
+    TABLE,
+    VALUES,
     WEIGHTS,
     Bundle,
     write_bundle,
@@ -30,24 +31,21 @@ from llactr_core.data.canonical import canonical, plain_array
 from llactr_core.data.encoding import Encoder
 from llactr_core.data.read import Source
 from llactr_core.data.splits import Splits
-from llactr_core.enhancers.base import Enhancer
 from llactr_core.enhancers.llactr import Llactr
 from llactr_core.enhancers.model import CTRModel
-from llactr_core.errors import OptionError, SchemaError
 from llactr_core.export.explanation import export_explanation
 from llactr_core.export.graph import export_graph
 from llactr_core.metrics.report import evaluate
-from llactr_core.models.base import Shape
-from llactr_core.models.embedding import FeatureEmbedding
-from llactr_core.models.registry import BACKBONES, build_backbone
 from llactr_core.progress import Progress, ProgressCallback
 from llactr_core.schema import Schema
-from llactr_core.semantics.table import FieldTable
+from llactr_core.semantics.semantics import Semantics
+from llactr_core.training.build import value_projection
 from llactr_core.training.checkpoint import Checkpoint
-from llactr_core.training.data import Rows, TrainingBatches, load_rows
-from llactr_core.training.held_out import HeldOut
-from llactr_core.training.loop import fit, logits_of
+from llactr_core.training.data import Rows
+from llactr_core.training.loop import logits_of
 from llactr_core.training.options import TrainOptions
+from llactr_core.training.prepared import Prepared
+from llactr_core.training.run import train_model
 from llactr_core.training.warm import WarmStart
 
 GOLDEN_ROWS = 16
@@ -56,7 +54,7 @@ GOLDEN_ROWS = 16
 def train_bundle(
     splits: Splits,
     schema: Schema,
-    table: FieldTable | None,
+    semantics: Semantics,
     options: TrainOptions,
     out: Path,
     checkpoints: Path,
@@ -70,7 +68,7 @@ def train_bundle(
     Args:
         splits: the dataset.
         schema: its fields and label.
-        table: the field vectors; needed by the enhancer "llactr", ignored without one.
+        semantics: the field vectors, which the enhancer "llactr" needs, and those of values; ignored without one.
         options: hyper-parameters.
         out: the bundle's directory, complete or absent at any moment.
         checkpoints: a directory of this run's own; a killed run that is started again with it goes on.
@@ -85,17 +83,11 @@ def train_bundle(
     started = time.monotonic()
     progress(Progress("reading the data", 0.0))
     warm = None if start_from is None else WarmStart.load(start_from, schema, options)
-    encoder = Encoder.fit(schema, splits.train.batches(schema.columns))
-    encoder = encoder if warm is None else warm.encoder.extended(encoder)
-    train, valid = (load_rows(s, schema, encoder) for s in (splits.train, splits.valid))
-    held_out = HeldOut.of(valid, options.held_out)
-    model = build_model(encoder, table, options)
-    if warm is not None:
-        warm.put_into(model, encoder)
-    checkpoint = Checkpoint(checkpoints, _run_key(splits, schema, table, options, warm))
-    batch_size = options.batch_for(len(train))
-    batches = TrainingBatches(train, encoder.counts, encoder.unseen_ids, batch_size, options.unseen_rate, options.seed)
-    history = fit(model, batches, held_out.stopping, options, checkpoint, progress, is_warm=warm is not None)
+    semantics = Semantics() if options.enhancer == "none" else semantics
+    data = Prepared.read(splits, schema, semantics.values, None if warm is None else warm.encoder)
+    checkpoint = Checkpoint(checkpoints, _run_key(splits, schema, semantics, options, warm))
+    trained = train_model(data, semantics, options, checkpoint, progress, warm=warm)
+    encoder, model, history, held_out = data.encoder, trained.model, trained.history, trained.held_out
 
     progress(Progress("exporting", 0.99))
     calibrator = held_out.fitted(model, options)
@@ -103,7 +95,7 @@ def train_bundle(
     if held_out.judging is not None:
         metrics["held_out"] = held_out.measured(model, calibrator)
     if read_test:
-        test = load_rows(splits.test, schema, encoder)
+        test = data.test()
         probabilities = calibrator.probabilities(logits_of(model, test).double().numpy())
         metrics["test"] = evaluate(test.labels.numpy(), probabilities, test.groups)
     metrics["training"] = {
@@ -120,22 +112,29 @@ def train_bundle(
             "schema_fingerprint": schema.fingerprint,
             "data": {name: source.digest() for name, source in _named(splits)},
             "split": splits.how,
-            "field_table": None if table is None or options.enhancer == "none" else table.version,
+            "field_table": None if semantics.fields is None else semantics.fields.version,
+            "value_table": None if semantics.values is None else semantics.values.version,
             "start_from": None if warm is None else warm.version,
             "code": __version__,
             "torch": torch.__version__,
         },
     }
 
+    offsets = model.enhancer.values if isinstance(model.enhancer, Llactr) else None
+
     def write_files(directory: Path) -> None:
         encoder.save(directory)
         weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+        weights[TABLE] = model.folded().contiguous()
         pairs = model.constant_pairs()
         save_file(weights if pairs is None else {**weights, PAIRS: pairs}, directory / WEIGHTS)
         export_graph(model, directory / GRAPH)
         export_explanation(model, directory / EXPLANATION)
-        if table is not None and options.enhancer != "none":
-            table.save(directory / FIELD_TABLE)
+        if semantics.fields is not None:
+            semantics.fields.save(directory / FIELD_TABLE)
+        if semantics.values is not None and offsets is not None:
+            projection = value_projection(model.embedding.table, encoder, offsets, semantics.values.recipe)
+            projection.save(directory / VALUES)
         (directory / CALIBRATION).write_text(json.dumps(calibrator.as_json()), encoding="utf-8")
         held_out.reference(model, calibrator, encoder).save(directory)
         rows = held_out.rows_as_they_came(splits.valid, schema)
@@ -147,35 +146,6 @@ def train_bundle(
     bundle = write_bundle(out, manifest, metrics, write_files)
     checkpoint.delete()
     return bundle
-
-
-def build_model(encoder: Encoder, table: FieldTable | None, options: TrainOptions) -> CTRModel:
-    """An untrained model for an encoder's rows; its weights depend on the seed alone.
-
-    Raises:
-        OptionError: the enhancer needs a field table, or the backbone does not know an option.
-        SchemaError: the field table is of other fields.
-    """
-    torch.manual_seed(options.seed)
-    schema = encoder.schema
-    shape = Shape(len(schema.fields), options.width, tuple(f.side for f in schema.fields))
-    backbone = build_backbone(options.backbone, shape, options.backbone_options)
-    slot_field = torch.from_numpy(encoder.slot_field.astype(np.int64))
-    embedding = FeatureEmbedding(encoder.size, options.width, slot_field, BACKBONES[options.backbone].first_order)
-    return CTRModel(embedding, backbone, _enhancer(schema, table, options))
-
-
-def _enhancer(schema: Schema, table: FieldTable | None, options: TrainOptions) -> Enhancer:
-    if options.enhancer == "none":
-        return Enhancer()
-    if table is None:
-        raise OptionError("enhancer 'llactr' needs a field table; give one or choose 'none'", field="enhancer")
-    if tuple(table.fields) != schema.names:
-        raise SchemaError(
-            f"the field table is of the fields {', '.join(table.fields)}, but schema {schema.name!r} has "
-            f"{', '.join(schema.names)}; refresh the table for this schema"
-        )
-    return Llactr(torch.from_numpy(np.array(table.vectors)), options.width, options.llactr)
 
 
 def _golden(model: CTRModel, encoder: Encoder, splits: Splits, calibrator: Calibrator) -> dict[str, object]:
@@ -201,10 +171,10 @@ def _plain(value: object) -> object:
 
 
 def _run_key(
-    splits: Splits, schema: Schema, table: FieldTable | None, options: TrainOptions, warm: WarmStart | None
+    splits: Splits, schema: Schema, semantics: Semantics, options: TrainOptions, warm: WarmStart | None
 ) -> str:
-    parts = [schema.fingerprint, options.model_dump_json(), "" if table is None else table.version, __version__]
-    parts.append("" if warm is None else warm.version)
+    parts = [schema.fingerprint, options.model_dump_json(), __version__]
+    parts += ["" if one is None else one.version for one in (semantics.fields, semantics.values, warm)]
     parts += [source.digest() for _, source in _named(splits)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 

@@ -60,6 +60,15 @@ class WarmStart:
         state = model.state_dict()
         weights = {n: w for n, w in self.weights.items() if n in state and w.shape == state[n].shape}
         model.load_state_dict({**state, **weights, TABLE: self._table(encoder)})
+        known = self._known_ids(encoder)
+        offsets = model.enhancer.offsets(known)
+        if offsets is not None:  # the bundle's table has the parent's offsets in it: the same rows are to come out
+            model.embedding.table.data[known] -= offsets.detach()
+
+    def _known_ids(self, encoder: Encoder) -> Tensor:
+        """The ids in the extended encoder that the bundle knew, int64."""
+        starts = zip(encoder.offsets.tolist(), self.encoder.encoders, strict=True)
+        return torch.cat([torch.arange(start, start + len(known)) for start, known in starts])
 
     def _table(self, encoder: Encoder) -> Tensor:
         """The bundle's embeddings in the places of the extended encoder, [V, d (+ 1)]."""

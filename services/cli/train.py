@@ -12,7 +12,7 @@ from services.cli.options import Options, parse_options
 if TYPE_CHECKING:
     from llactr_core.data.splits import Splits
     from llactr_core.schema import Schema
-    from llactr_core.semantics.table import FieldTable
+    from llactr_core.semantics.semantics import Semantics
 
 
 def train(
@@ -24,12 +24,16 @@ def train(
     enhancer: Annotated[str, typer.Option(help="llactr or none.")] = "llactr",
     table: Annotated[Path | None, typer.Option(help="A field table (.safetensors); without it one is made.")] = None,
     language_model: Annotated[str | None, typer.Option(help="What makes the field table.")] = None,
+    values: Annotated[
+        bool, typer.Option("--values", help="Let the model read the values of textual fields too.")
+    ] = False,
     options: Options = None,
     warm_start: Annotated[Path | None, typer.Option(help="A bundle to go on from, of the same fields.")] = None,
     read_test: Annotated[bool, typer.Option("--read-test", help="Measure the test split too.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train a model and write it as a bundle. A killed run that is started again goes on where it was."""
+    from llactr_core.semantics.semantics import Semantics
     from llactr_core.training.options import TrainOptions
     from llactr_core.training.pipeline import train_bundle
 
@@ -38,14 +42,14 @@ def train(
     splits, read_schema = _dataset(data, label, schema)
     work = out.absolute().with_name(f".{out.name}.work")
     with Display() as display:
-        fields = None
+        semantics = Semantics()
         if train_options.enhancer != "none":
-            fields = _table(table, splits, read_schema, language_model, work, display)
+            semantics = _semantics(table, splits, read_schema, language_model, values, work, display)
         progress = display.progress(f"{backbone} + {enhancer}")
         bundle = train_bundle(
             splits,
             read_schema,
-            fields,
+            semantics,
             train_options,
             out,
             work,
@@ -78,21 +82,41 @@ def _dataset(data: Path, label: str | None, schema: Path | None) -> "tuple[Split
     return open_dataset(data, read.label), read
 
 
-def _table(
-    file: Path | None, splits: "Splits", schema: "Schema", model: str | None, work: Path, display: Display
-) -> "FieldTable":
+def _semantics(
+    file: Path | None,
+    splits: "Splits",
+    schema: "Schema",
+    model: str | None,
+    with_values: bool,
+    work: Path,
+    display: Display,
+) -> "Semantics":
+    from llactr_core.data.encoding import Encoder
     from llactr_core.semantics.build import build_field_table
     from llactr_core.semantics.options import SsftOptions
     from llactr_core.semantics.sampling import draw_samples
+    from llactr_core.semantics.semantics import Semantics
     from llactr_core.semantics.table import FieldTable
+    from llactr_core.semantics.values.build import build_value_table
+    from llactr_core.semantics.values.textual import textual_values
     from llactr_core.semantics.weights import DEFAULT_MODEL
 
     if file is not None:
-        return FieldTable.load(file)
-    options = SsftOptions()
+        if with_values:
+            raise CommandError("--values reads them with the model that it tunes; give --values or --table, not both")
+        return Semantics(FieldTable.load(file))
+    options, name, adapter = SsftOptions(), model or DEFAULT_MODEL, work / "adapter"
     samples = draw_samples(schema, splits.train.batches(), options.sam_num, options.seed)
     progress = display.progress("field semantics")
-    return build_field_table(schema, samples, model or DEFAULT_MODEL, options, progress, work / "ssft")
+    fields = build_field_table(schema, samples, name, options, progress, work / "ssft", adapter)
+    if not with_values:
+        return Semantics(fields)
+    texts = textual_values(Encoder.fit(schema, splits.train.batches(schema.columns)))
+    if not texts:
+        raise CommandError("no field has values in words; mark one with 'textual: true' in a schema, or leave --values")
+    tuned = adapter if adapter.exists() else None  # absent where the model was best as it came
+    progress = display.progress(f"values of {', '.join(texts)}")
+    return Semantics(fields, build_value_table(schema, texts, name, tuned, progress=progress))
 
 
 def _remove(folder: Path) -> None:

@@ -19,6 +19,7 @@ from shop import QUICK, SHOP, write_shop
 from llactr_core.bundle import Bundle
 from llactr_core.data.splits import open_dataset
 from llactr_core.progress import silent
+from llactr_core.semantics.semantics import Semantics
 from llactr_core.training.pipeline import train_bundle
 
 Message = MutableMapping[str, Any]
@@ -152,7 +153,9 @@ def shop_bundles(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Bund
     folder = tmp_path_factory.mktemp("shop")
     splits = open_dataset(write_shop(folder), "click")
     first, second = (
-        train_bundle(splits, SHOP, None, options, folder / f"b{options.epochs}", folder / f"c{options.epochs}", silent)
+        train_bundle(
+            splits, SHOP, Semantics(), options, folder / f"b{options.epochs}", folder / f"c{options.epochs}", silent
+        )
         for options in (QUICK.model_copy(update={"enhancer": "none", "epochs": epochs}) for epochs in (1, 3))
     )
     return first, second

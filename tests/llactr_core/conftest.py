@@ -7,6 +7,7 @@ from shop import QUICK, SHOP, shop_table, write_shop
 from llactr_core.bundle import Bundle
 from llactr_core.data.splits import Splits, open_dataset
 from llactr_core.progress import silent
+from llactr_core.semantics.semantics import Semantics
 from llactr_core.training.pipeline import train_bundle
 
 torch.set_num_threads(1)
@@ -20,4 +21,4 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Splits:
 @pytest.fixture(scope="session")
 def shop_bundle(shop: Splits, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     folder = tmp_path_factory.mktemp("bundle")
-    return train_bundle(shop, SHOP, shop_table(), QUICK, folder / "b", folder / "c", silent, read_test=True)
+    return train_bundle(shop, SHOP, Semantics(shop_table()), QUICK, folder / "b", folder / "c", silent, read_test=True)

@@ -20,6 +20,7 @@ from llactr_core.explainer import Explainer, Explanation, sampled_orders
 from llactr_core.progress import silent
 from llactr_core.schema import Schema
 from llactr_core.scorer import Scorer
+from llactr_core.semantics.semantics import Semantics
 from llactr_core.semantics.table import FieldTable
 from llactr_core.training.options import TrainOptions
 from llactr_core.training.pipeline import train_bundle
@@ -43,7 +44,7 @@ def wukong(shop: Splits, tmp_path_factory: pytest.TempPathFactory) -> Scorer:
     folder = tmp_path_factory.mktemp("wukong")
     small = {"layers": 1, "fmb": 2, "lcb": 2, "rank": 2, "fmb_hidden": [4], "hidden": [8]}
     options = QUICK.model_copy(update={"backbone": "wukong", "backbone_options": small, "enhancer": "none"})
-    return Scorer.load(train_bundle(shop, SHOP, None, options, folder / "b", folder / "c", silent).path)
+    return Scorer.load(train_bundle(shop, SHOP, Semantics(), options, folder / "b", folder / "c", silent).path)
 
 
 def test_the_parts_sum_to_the_logit_that_is_scored(scorer: Scorer, wukong: Scorer) -> None:
@@ -173,7 +174,9 @@ def test_one_row_of_60_fields_takes_less_than_50_ms(backbone: str, tmp_path: Pat
     table = FieldTable(schema.names, np.eye(60, 8, dtype=np.float32) + 1, "random", "r", {})
     options = TrainOptions.parse({"backbone": backbone, "enhancer": "llactr", "epochs": 1, "batch_size": 64})
     splits = open_dataset(tmp_path, "y")
-    scorer = Scorer.load(train_bundle(splits, schema, table, options, tmp_path / "b", tmp_path / "c", silent).path)
+    scorer = Scorer.load(
+        train_bundle(splits, schema, Semantics(table), options, tmp_path / "b", tmp_path / "c", silent).path
+    )
     explainer = Explainer.load(scorer)
     rows = data.slice(3, 1).to_pylist()
     taken = []

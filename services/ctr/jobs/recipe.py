@@ -7,6 +7,7 @@ from llactr_core import __version__
 from llactr_core.bundle import Bundle
 from llactr_core.data.splits import Splits
 from llactr_core.schema import Schema
+from llactr_core.semantics.semantics import Semantics
 from llactr_core.semantics.table import FieldTable
 from llactr_core.training.options import TrainOptions
 from llactr_core.training.pipeline import train_bundle
@@ -72,7 +73,7 @@ def _train(recipe: Recipe, table: FieldTable | None, context: JobContext, regist
     return train_bundle(
         recipe.splits,
         recipe.schema,
-        table,
+        Semantics(table),
         recipe.options,
         context.directory / BUNDLE,
         context.directory / CHECKPOINTS,

@@ -91,7 +91,7 @@ def test_both_heads_receive_gradient_and_change(name: str) -> None:
     assert llactr.fie is not None
     before = [llactr.fre.projection.weight.clone(), llactr.fie.projection.weight.clone()]
     optimizer = TableAdam(model, 1e-2)
-    table, places = optimizer.look_up(ids())
+    _, table, places = optimizer.look_up(ids())
     logit, v = model(places, None, table)
     loss = torch.nn.functional.binary_cross_entropy_with_logits(logit, torch.tensor([0.0, 1, 0, 1, 1, 0]))
     (loss + llactr.loss(Features.of(v))).backward()

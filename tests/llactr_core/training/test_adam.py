@@ -37,7 +37,7 @@ def loss_of(trained: CTRModel, ids: torch.Tensor, labels: torch.Tensor, table: t
 def train(trained: CTRModel, optimizer: TableAdam, seeds: Iterable[int]) -> None:
     for seed in seeds:
         ids, labels = batch_of(seed)
-        table, places = optimizer.look_up(ids)
+        _, table, places = optimizer.look_up(ids)
         loss_of(trained, places, labels, table).backward()
         optimizer.step()
 

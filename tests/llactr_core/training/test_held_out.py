@@ -14,6 +14,7 @@ from llactr_core.data.splits import Splits, open_dataset
 from llactr_core.metrics.report import evaluate
 from llactr_core.progress import silent
 from llactr_core.scorer import Scorer
+from llactr_core.semantics.semantics import Semantics
 from llactr_core.training.pipeline import train_bundle
 
 
@@ -39,7 +40,7 @@ def test_its_metrics_are_those_of_the_scorer_on_the_gate_rows(shop_bundle: Bundl
 
 def test_scores_are_the_calibrated_logits(shop: Splits, tmp_path: Path) -> None:
     options = QUICK.model_copy(update={"epochs": 1, "calibration": "platt"})
-    bundle = train_bundle(shop, SHOP, shop_table(), options, tmp_path / "b", tmp_path / "c", silent)
+    bundle = train_bundle(shop, SHOP, Semantics(shop_table()), options, tmp_path / "b", tmp_path / "c", silent)
     scorer, rows = Scorer.load(bundle.path), shop_rows(200, 4)
     assert scorer.calibrator.method == "platt"
     logits = scorer.logits(rows)
@@ -53,7 +54,7 @@ def test_scores_are_the_calibrated_logits(shop: Splits, tmp_path: Path) -> None:
 
 def test_nothing_held_out_means_no_calibration_and_no_gate(shop: Splits, tmp_path: Path) -> None:
     options = QUICK.model_copy(update={"epochs": 1, "held_out": 0.0})
-    bundle = train_bundle(shop, SHOP, shop_table(), options, tmp_path / "b", tmp_path / "c", silent)
+    bundle = train_bundle(shop, SHOP, Semantics(shop_table()), options, tmp_path / "b", tmp_path / "c", silent)
     assert "held_out" not in bundle.metrics
     assert not (bundle.path / "gate.parquet").exists()
     assert Scorer.load(bundle.path).calibrator == Calibrator()
@@ -68,7 +69,7 @@ def test_few_valid_rows_still_train(clicks: int, tmp_path: Path) -> None:
         pq.write_table(rows, tmp_path / f"{name}.parquet")
     options = QUICK.model_copy(update={"epochs": 1, "enhancer": "none"})
     splits = open_dataset(tmp_path, "click")
-    bundle = train_bundle(splits, SHOP, None, options, tmp_path / "b", tmp_path / "c", silent)
+    bundle = train_bundle(splits, SHOP, Semantics(), options, tmp_path / "b", tmp_path / "c", silent)
     held_out = bundle.metrics["held_out"]
     assert held_out["calibration"] == "identity"
     assert pq.read_table(bundle.path / "gate.parquet").num_rows == held_out["rows"]

@@ -17,6 +17,7 @@ from llactr_core.data.splits import Splits, open_dataset
 from llactr_core.errors import BundleError, OptionError
 from llactr_core.progress import Progress, silent
 from llactr_core.scorer import Scorer
+from llactr_core.semantics.semantics import Semantics
 from llactr_core.training.pipeline import train_bundle
 
 SHORT = QUICK.model_copy(update={"epochs": 1})
@@ -42,7 +43,7 @@ def newer(tmp_path_factory: pytest.TempPathFactory) -> Splits:
 
 def test_on_the_same_data_it_begins_where_its_parent_ended(shop: Splits, shop_bundle: Bundle, tmp_path: Path) -> None:
     made = train_bundle(
-        shop, SHOP, shop_table(), SHORT, tmp_path / "b", tmp_path / "c", silent, start_from=shop_bundle.path
+        shop, SHOP, Semantics(shop_table()), SHORT, tmp_path / "b", tmp_path / "c", silent, start_from=shop_bundle.path
     )
     evaluations = made.metrics["training"]["evaluations"]
     assert evaluations[0] == shop_bundle.metrics["valid"]  # type: ignore[index]
@@ -57,7 +58,7 @@ def test_added_values_begin_as_unseen_and_known_ones_as_they_were(
 ) -> None:
     still = SHORT.model_copy(update={"learning_rate": 1e-12})
     made = train_bundle(
-        newer, SHOP, shop_table(), still, tmp_path / "b", tmp_path / "c", silent, start_from=shop_bundle.path
+        newer, SHOP, Semantics(shop_table()), still, tmp_path / "b", tmp_path / "c", silent, start_from=shop_bundle.path
     )
     old, new = Encoder.load(SHOP, shop_bundle.path), Encoder.load(SHOP, made.path)
     before, after = (load_file(b.path / "weights.safetensors")["embedding.table"] for b in (shop_bundle, made))
@@ -73,7 +74,7 @@ def test_added_values_begin_as_unseen_and_known_ones_as_they_were(
 
 def test_killed_it_goes_on_to_the_same_bundle(newer: Splits, shop_bundle: Bundle, tmp_path: Path) -> None:
     longer = QUICK.model_copy(update={"evaluations": 2})
-    arguments = (newer, SHOP, shop_table(), longer)
+    arguments = (newer, SHOP, Semantics(shop_table()), longer)
     start = {"start_from": shop_bundle.path}
     whole = train_bundle(*arguments, tmp_path / "whole", tmp_path / "c1", silent, start_from=shop_bundle.path)
     child = multiprocessing.get_context("fork").Process(
@@ -103,7 +104,14 @@ def test_what_has_to_agree_is_named(
     options = SHORT.model_copy(update=change)
     with pytest.raises(OptionError, match=said):
         train_bundle(
-            shop, SHOP, shop_table(), options, tmp_path / "b", tmp_path / "c", silent, start_from=shop_bundle.path
+            shop,
+            SHOP,
+            Semantics(shop_table()),
+            options,
+            tmp_path / "b",
+            tmp_path / "c",
+            silent,
+            start_from=shop_bundle.path,
         )
 
 
@@ -111,9 +119,11 @@ def test_other_fields_and_no_bundle_are_refused(shop: Splits, shop_bundle: Bundl
     fewer = SHOP.model_copy(update={"fields": SHOP.fields[:3]})
     table = replace(shop_table(), fields=fewer.names, vectors=shop_table().vectors[:3])
     with pytest.raises(OptionError, match="has others"):
-        train_bundle(shop, fewer, table, SHORT, tmp_path / "b", tmp_path / "c", silent, start_from=shop_bundle.path)
+        train_bundle(
+            shop, fewer, Semantics(table), SHORT, tmp_path / "b", tmp_path / "c", silent, start_from=shop_bundle.path
+        )
     with pytest.raises(BundleError, match="is no bundle"):
-        train_bundle(shop, SHOP, table, SHORT, tmp_path / "b", tmp_path / "c", silent, start_from=tmp_path)
+        train_bundle(shop, SHOP, Semantics(table), SHORT, tmp_path / "b", tmp_path / "c", silent, start_from=tmp_path)
 
 
 @pytest.mark.parametrize("enhancer", ["none", "llactr"])
@@ -122,6 +132,8 @@ def test_another_field_table_or_enhancer_can_be_put_on(
 ) -> None:
     options = SHORT.model_copy(update={"enhancer": enhancer})
     wide = replace(shop_table(7), vectors=np.ones((4, 30), np.float32), model="another")
-    made = train_bundle(shop, SHOP, wide, options, tmp_path / "b", tmp_path / "c", silent, start_from=shop_bundle.path)
+    made = train_bundle(
+        shop, SHOP, Semantics(wide), options, tmp_path / "b", tmp_path / "c", silent, start_from=shop_bundle.path
+    )
     assert made.metrics["valid"]["auc"] > 0.6
     Scorer.load(made.path)

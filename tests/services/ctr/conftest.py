@@ -18,6 +18,7 @@ from llactr_core.data.splits import open_dataset
 from llactr_core.progress import silent
 from llactr_core.schema import Schema
 from llactr_core.scorer import Scorer
+from llactr_core.semantics.semantics import Semantics
 from llactr_core.semantics.table import FieldTable
 from llactr_core.training.options import TrainOptions
 from llactr_core.training.pipeline import train_bundle
@@ -82,7 +83,9 @@ def bundles(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     for name in ("none", "llactr"):
         options = TrainOptions.parse({**OPTIONS, "backbone": "fm", "enhancer": name})
         table = make_table() if name == "llactr" else None
-        made[name] = train_bundle(splits, SCHEMA, table, options, folder / name, folder / f"{name}-ck", silent)
+        made[name] = train_bundle(
+            splits, SCHEMA, Semantics(table), options, folder / name, folder / f"{name}-ck", silent
+        )
     return made
 
 

@@ -16,6 +16,7 @@ from jsonschema_rs import validator_for
 from llactr_core.bundle import Bundle
 from llactr_core.data.splits import open_dataset
 from llactr_core.progress import silent
+from llactr_core.semantics.semantics import Semantics
 from llactr_core.training.options import TrainOptions
 from llactr_core.training.pipeline import train_bundle
 from services.ctr.registry.store import Registry
@@ -124,7 +125,7 @@ def decimals(scoring: Any, tiny: Any, settings: CtrSettings, registry: Registry,
         pq.write_table(table.set_column(table.schema.get_field_index("city"), "city", pa.array(cities)), file)
     options = TrainOptions.parse({**tiny.options, "backbone": "fm", "enhancer": "none"})
     splits = open_dataset(folder, "click")
-    made = train_bundle(splits, tiny.schema, None, options, tmp_path / "made", tmp_path / "ck", silent)
+    made = train_bundle(splits, tiny.schema, Semantics(), options, tmp_path / "made", tmp_path / "ck", silent)
     made.path.rename(settings.bundles / made.version)
     registry.register("decimals", made.version, tiny.lineage_of(made), made.metrics)
     return str(made.version)
