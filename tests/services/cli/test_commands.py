@@ -11,7 +11,9 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
+from safetensors.numpy import load_file
 from shop import SHOP, shop_rows, shop_table, write_shop
+from tiny_model import save_tiny_model
 
 from services.cli.main import run
 
@@ -118,6 +120,44 @@ def test_train_with_a_wrong_option(shop: Path, tmp_path: Path, capsys: pytest.Ca
     assert "epoch" in capsys.readouterr().err
     assert run([*words, "-o", "epochs"]) == 2
     assert "KEY=VALUE" in capsys.readouterr().err
+
+
+def test_train_reads_the_values_of_textual_fields(
+    shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", "--data", str(shop), "--schema", str(shop / "schema.yaml"), "--out", str(tmp_path / "b"), *QUICK]
+    words += ["--values", "-o", "llactr.value_dims=2"]
+    model = save_tiny_model(tmp_path / "model")
+    assert run([*words, "--language-model", str(model), "--json"]) == 0
+    assert last_line(capsys)["version"]
+    weights = load_file(tmp_path / "b" / "weights.safetensors")
+    assert [weights[f"enhancer.values.projections.{n}"].shape for n in range(2)] == [(2, 5), (2, 5)]  # colour, tags
+    assert (
+        run(
+            [
+                "score",
+                "--bundle",
+                str(tmp_path / "b"),
+                "--in",
+                str(shop / "test.parquet"),
+                "--out",
+                str(tmp_path / "s.csv"),
+            ]
+        )
+        == 0
+    )
+    assert run([*words, "--table", str(tmp_path / "b" / "field_table.safetensors")]) != 0
+    assert "--values or --table" in capsys.readouterr().err
+
+
+def test_train_of_values_where_none_are_words(shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    numbers = SHOP.model_copy(update={"fields": SHOP.fields[:1]})
+    numbers.save(tmp_path / "schema.yaml")
+    model = save_tiny_model(tmp_path / "model")
+    words = ["train", "--data", str(shop), "--schema", str(tmp_path / "schema.yaml"), "--out", str(tmp_path / "b")]
+    assert run([*words, "--values", "--language-model", str(model)]) != 0
+    assert "textual: true" in capsys.readouterr().err
+    assert not (tmp_path / "b").exists()
 
 
 def test_evaluate_agrees_with_training(bundle: Path, shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
