@@ -27,7 +27,7 @@ from services.ctr.routes.oip import oip_router
 from services.ctr.routes.outcomes import outcome_router
 from services.ctr.routes.quality import quality_router
 from services.ctr.routes.schedules import schedule_router
-from services.ctr.routes.score import PATH, ModelName, Scoring
+from services.ctr.routes.score import ModelName, score_router
 from services.ctr.routes.traffic import traffic_router
 from services.ctr.routes.versions import version_router
 from services.ctr.schedule.store import ScheduleStore
@@ -35,6 +35,7 @@ from services.ctr.serving.admission import Admission
 from services.ctr.serving.gate import AdmissionGate
 from services.ctr.serving.pipeline import ScoringPipeline
 from services.ctr.serving.pool import ModelPool
+from services.ctr.serving.short import ShortScoring
 from services.ctr.settings import CtrSettings
 from services.ctr.traffic.comparison import Comparisons
 from services.ctr.traffic.traffic import Traffic
@@ -42,10 +43,9 @@ from services.shared.access.audit import AuditLog, AuditTrail
 from services.shared.access.audit_routes import audit_router
 from services.shared.access.auth import Guard
 from services.shared.access.key_routes import key_router
-from services.shared.http.app import create_app
+from services.shared.http.app import ServiceApp, create_app
 from services.shared.http.part import Part
 from services.shared.http.serving import guarded, serve
-from services.shared.http.shortcut import Shortcut
 from services.shared.jobs.job import Job, State
 from services.shared.jobs.routes import job_router
 from services.shared.jobs.store import JobStore
@@ -84,7 +84,7 @@ class ServedJobs(JobStore):
         return job
 
 
-def build_app(settings: CtrSettings) -> FastAPI:
+def build_app(settings: CtrSettings) -> ServiceApp:
     """The app; its storage is migrated and its model pool is filled when it starts.
 
     Raises:
@@ -126,9 +126,8 @@ def build_app(settings: CtrSettings) -> FastAPI:
             guard.close()
             storage.close()
 
-    scoring = Scoring(pipeline, settings, guard)
     routers = [
-        scoring.router(),
+        score_router(pipeline, settings, guard),
         explain_router(pipeline, settings, guard),
         oip_router(pipeline, pool, registry, settings, guard),
         models_router(registry, guard),
@@ -148,7 +147,7 @@ def build_app(settings: CtrSettings) -> FastAPI:
     app = create_app("LLaCTR CTR service", settings, routers, lifespan, DESCRIPTION)
     # Within those that count and log:
     app.user_middleware.append(Middleware(AdmissionGate, admission=admission))
-    app.user_middleware.append(Middleware(Shortcut, handlers={("POST", PATH): scoring.handle}))
+    app.short_way = ShortScoring(pipeline, admission, settings, guard)
     app.add_middleware(AuditTrail, log=audit)
     app.add_middleware(ProtocolErrors)
     return app

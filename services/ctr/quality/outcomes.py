@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, and_
 
 from services.ctr.registry.store import NAME_PATTERN
 from services.ctr.traffic.tables import LONGEST_ID, NO_ROW, OutcomeRow, ScoreRow
-from services.shared.http.middleware import LONGEST_REQUEST_ID
+from services.shared.http.requests import LONGEST_REQUEST_ID
 from services.shared.storage.clock import time_of
 from services.shared.storage.storage import Storage
 from services.shared.storage.text import storable

@@ -5,20 +5,17 @@ from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 from pydantic import Field as Setting
-from starlette.requests import ClientDisconnect
 
 from services.ctr.formats.answers import Answer, accepted, encode
 from services.ctr.formats.decoding import ARROW, JSON, NDJSON, decode
-from services.ctr.serving.gate import TIMEOUT_PARAMETER
+from services.ctr.serving.gate import SCORE, TIMEOUT_PARAMETER
 from services.ctr.serving.pipeline import Answered, Asked, ScoringPipeline
 from services.ctr.settings import CtrSettings
 from services.shared.access.auth import Guard, Role
 from services.shared.http.problems import documented
 
-PATH = "/v1/score"
 INLINE_ANSWERS = 2_000  # answers of more rows are written in a thread
 
 
@@ -93,7 +90,6 @@ class ScoreQuery(BaseModel):
     )
 
 
-PLAIN = ScoreQuery()
 _VALUE = {
     "description": "Missing (null or left out) and unknown values are scored; extra fields are ignored.",
     "anyOf": [
@@ -180,76 +176,38 @@ OPENAPI: dict[str, Any] = {
 }
 
 
-class Scoring:
-    """The scoring endpoint. `handle` checks the key and reads the query itself: FastAPI takes longer than the model."""
+def score_router(pipeline: ScoringPipeline, settings: CtrSettings, guard: Guard) -> APIRouter:
+    """The endpoint's route."""
+    router = APIRouter(tags=["scoring"])
 
-    def __init__(self, pipeline: ScoringPipeline, settings: CtrSettings, guard: Guard) -> None:
-        self._pipeline = pipeline
-        self._limits = (settings.max_rows, settings.max_body_bytes)
-        self._gate = guard.require(Role.READER)
-
-    async def handle(self, request: Request) -> Response:
-        """Answer a call."""
-        await self._gate.check(request)
-        return await self._score(request, _query(request) if request.scope["query_string"] else PLAIN)
-
-    async def _score(self, request: Request, query: ScoreQuery) -> Response:
+    @router.post(
+        SCORE,
+        response_model=ScoreResponse,
+        dependencies=[Depends(guard.require(Role.READER))],
+        responses=ANSWERS | documented(400, 401, 403, 404, 406, 409, 413, 415, 422, 503, 504),
+        openapi_extra=OPENAPI,
+        summary="Score feature rows",
+    )
+    async def score(request: Request, query: Annotated[ScoreQuery, Query()]) -> Response:
+        """Click probabilities of rows, columns, NDJSON lines or an Arrow stream."""
         media = accepted(request.headers.get("accept"))
-        body = await whole_body(request)
+        body = await request.body()
+        content_type, limits = request.headers.get("content-type"), (settings.max_rows, settings.max_body_bytes)
         asked = Asked(
             model=query.model,
-            decode=partial(decode, body, request.headers.get("content-type"), *self._limits),
+            decode=partial(decode, body, content_type, *limits),
             size=len(body),
             details=query.details,
             raw=query.raw,
             routing_key=query.routing_key,
             row_id=query.row_id,
         )
-        answer = _answer_of(await self._pipeline.score(request, asked))
+        answer = _answer_of(await pipeline.score(request, asked))
         small = len(answer.scores) <= INLINE_ANSWERS
         content = encode(answer, media) if small else await asyncio.to_thread(encode, answer, media)
         return Response(content, media_type=media, headers=answer.headers)
 
-    def router(self) -> APIRouter:
-        """The endpoint's route."""
-        router = APIRouter(tags=["scoring"])
-
-        @router.post(
-            PATH,
-            response_model=ScoreResponse,
-            dependencies=[Depends(self._gate)],
-            responses=ANSWERS | documented(400, 401, 403, 404, 406, 409, 413, 415, 422, 503, 504),
-            openapi_extra=OPENAPI,
-            summary="Score feature rows",
-        )
-        async def score(request: Request, query: Annotated[ScoreQuery, Query()]) -> Response:
-            """Click probabilities of rows, columns, NDJSON lines or an Arrow stream."""
-            return await self._score(request, query)
-
-        return router
-
-
-async def whole_body(request: Request) -> bytes:
-    """The body, as it nearly always comes in one piece.
-
-    Raises:
-        ClientDisconnect: the caller hung up before its end.
-    """
-    parts, more = [], True
-    while more:
-        message = await request.receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        parts.append(message.get("body", b""))
-        more = message.get("more_body", False)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-def _query(request: Request) -> ScoreQuery:
-    try:
-        return ScoreQuery.model_validate(dict(request.query_params))
-    except ValidationError as error:
-        raise RequestValidationError([{**one, "loc": ("query", *one["loc"])} for one in error.errors()]) from error
+    return router
 
 
 def _answer_of(answered: Answered) -> Answer:

@@ -19,6 +19,7 @@ from llactr_core.errors import DeadlineError, OverloadError
 from services.ctr import metrics
 from services.ctr.serving.delay import LoopAge, Standing
 from services.ctr.settings import CtrSettings
+from services.shared.telemetry.tally import TALLY
 
 T = TypeVar("T")
 FIRST_SECONDS_PER_ROW = 20e-6
@@ -188,7 +189,7 @@ class Admission:
         _check_wait(lane, age_s, timeout_s)
         self._requests += 1
         self._bytes += size
-        metrics.SCORE_REQUESTS_WAITING.inc()
+        TALLY.add(metrics.SCORE_REQUESTS_WAITING)
         ticket = Ticket(self, size, None if timeout_s is None else now + timeout_s, timeout_s, None, 0.0, form)
         _move(ticket, lane, rows)
         return ticket
@@ -219,7 +220,7 @@ class Admission:
         _move(ticket, None, 0.0)
         self._requests -= 1
         self._bytes -= ticket.size
-        metrics.SCORE_REQUESTS_WAITING.dec()
+        TALLY.add(metrics.SCORE_REQUESTS_WAITING, -1)
 
     def _place(self, ticket: Ticket, rows: float) -> Lane | None:
         """Move a request to the lane of so many rows, if it need not wait there for too long."""

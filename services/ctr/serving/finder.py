@@ -14,7 +14,7 @@ from services.ctr import metrics
 from services.ctr.serving.admission import Ticket
 from services.ctr.serving.names import name_of
 from services.ctr.serving.pool import Loaded, ModelPool
-from services.shared.access.auth import Guard, caller_of
+from services.shared.access.auth import Caller, Guard, caller_of
 from services.shared.http.patience import Patience
 
 T = TypeVar("T")
@@ -59,6 +59,16 @@ class Finder:
         if key is None:
             key = await self._patience.wait(partial(self._pool.find, reference))
         return await within(ticket, self._threads, partial(self._pool.take, key))
+
+    def in_memory(self, caller: Caller, reference: str | None) -> Loaded | None:
+        """What `model` returns, where the caller sees it and it is in memory; None else. Never waits.
+
+        Raises:
+            LlactrError: as `model`.
+        """
+        if reference is None:
+            reference = self._pool.default_champion(caller.sees)
+        return self._pool.in_memory(reference) if caller.sees(name_of(reference)) else None
 
     async def arm(self, champion: Loaded, alias: str, ticket: Ticket) -> Loaded | None:
         """The version that an experiment's alias points at; None, which is counted, where it cannot be used.

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastapi import Request
+from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llactr_core.errors import InputError, OverloadError
@@ -11,12 +12,13 @@ from services.ctr.formats.decoding import JSON, MEDIA_TYPES
 from services.ctr.formats.oip import HEADER, OCTETS
 from services.ctr.serving.admission import Admission, Ticket
 from services.shared.http.problems import RETRY_AFTER_S, answer, problem_of
-from services.shared.http.shortcut import KnownRoute
+from services.shared.http.requests import KnownRoute
 
 TIMEOUT_HEADER = "X-Timeout-Ms"
 LONGEST_MS = 600_000
 INFER = "/v2/models/{model}/infer"
-PATHS = frozenset({"/v1/score", "/v1/explain"})
+SCORE = "/v1/score"
+PATHS = frozenset({SCORE, "/v1/explain"})
 TIMEOUT_PARAMETER: dict[str, Any] = {
     "name": TIMEOUT_HEADER,
     "in": "header",
@@ -42,14 +44,15 @@ class AdmissionGate:
         if scope["type"] != "http" or not _is_scoring(scope):
             await self.app(scope, receive, send)
             return
+        scope["state"]["is_frequent"] = scope["path"] == SCORE
         headers = dict(scope["headers"])
         length = headers.get(_LENGTH, b"0")
         try:
             size = int(length) if length.isdigit() else 0
-            ticket = self._admission.enter(size, _timeout_s(headers.get(_TIMEOUT)), _form(scope["path"], headers))
+            ticket = self._admission.enter(size, timeout_of(headers), form_of(scope["path"], headers))
         except OverloadError as error:
             scope["route"] = KnownRoute(_template(scope["path"]))  # for the metrics
-            await answer(problem_of(error), {"Retry-After": str(RETRY_AFTER_S[error.status])})(scope, receive, send)
+            await refusal(error)(scope, receive, send)
             return
         except InputError as error:
             await answer(problem_of(error))(scope, receive, send)
@@ -69,6 +72,11 @@ class AdmissionGate:
         return counted
 
 
+def refusal(error: OverloadError) -> JSONResponse:
+    """The answer to a request that is not let in."""
+    return answer(problem_of(error), {"Retry-After": str(RETRY_AFTER_S[error.status])})
+
+
 def ticket_of(request: Request) -> Ticket:
     """The ticket with which the gate let this request in."""
     ticket: Ticket = request.state.ticket
@@ -84,7 +92,7 @@ def _is_scoring(scope: Scope) -> bool:
     return scope["method"] == "POST" and (path in PATHS or (path.startswith("/v2/") and path.endswith("/infer")))
 
 
-def _form(path: str, headers: Mapping[bytes, bytes]) -> str:
+def form_of(path: str, headers: Mapping[bytes, bytes]) -> str:
     """What the body is: tensors as JSON or as bytes, or one of the media types that rows come in."""
     if path not in PATHS:
         return f"{INFER} {OCTETS}" if _BINARY in headers else INFER
@@ -92,7 +100,13 @@ def _form(path: str, headers: Mapping[bytes, bytes]) -> str:
     return media if media in MEDIA_TYPES else JSON
 
 
-def _timeout_s(given: bytes | None) -> float | None:
+def timeout_of(headers: Mapping[bytes, bytes]) -> float | None:
+    """Seconds that the caller waits; None where he does not say.
+
+    Raises:
+        InputError: what he says is not understood.
+    """
+    given = headers.get(_TIMEOUT)
     if given is None:
         return None
     if not (given.isdigit() and len(given) <= 6 and 1 <= int(given) <= LONGEST_MS):

@@ -43,7 +43,7 @@ class Routing(Protocol):
     """Picks the arm of an experiment."""
 
     def deals(self, model: str) -> bool:
-        """Whether it takes the routing key to tell who answers."""
+        """Whether another alias than the champion may answer."""
 
     def arm(self, model: str, key: str) -> str | None:
         """The alias that answers requests with this routing key; None where the model has no experiment.

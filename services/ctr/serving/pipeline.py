@@ -35,11 +35,12 @@ from services.ctr.serving.pool import Loaded, ModelPool
 from services.ctr.serving.together import Scores, Together
 from services.ctr.settings import CtrSettings
 from services.shared.access.auth import Guard
+from services.shared.telemetry.tally import TALLY
 
 T = TypeVar("T")
 INLINE_BYTES = 256 * 1024  # larger bodies are parsed in a thread, so that the event loop stays free
 FILLING_THREADS = 16  # they wait for stores; what computes has its lanes
-_DECODING = metrics.SCORE_STAGE_SECONDS.labels("decode")
+DECODING = metrics.SCORE_STAGE_SECONDS.labels("decode")
 _FILLING = metrics.SCORE_STAGE_SECONDS.labels("fill")
 _SCORING = metrics.SCORE_STAGE_SECONDS.labels("score")
 
@@ -91,7 +92,9 @@ class _Filled:
 
 
 @dataclass(frozen=True)
-class _Read:
+class Read:
+    """Rows as the model takes them, the caller's names of them, and a detail for each where they were asked for."""
+
     encoded: Encoded
     row_ids: Sequence[str | None] | None
     details: Sequence[RowDetail] | None
@@ -115,7 +118,7 @@ class ScoringPipeline:
         self._filling = filling
         self._watching = tuple(watching)
         self._explainers = Explainers()
-        self._together = Together()
+        self.together = Together()
         self._filling_threads = ThreadPoolExecutor(FILLING_THREADS, thread_name_prefix="score-filling")
 
     def start(self) -> None:
@@ -140,19 +143,40 @@ class ScoringPipeline:
         if lane is None:
             ticket.check()
             read = _read(scorer, filled, asked)
-            scores = await self._together.probabilities(scorer, read.encoded, raw=asked.raw)
+            scores = await self.together.probabilities(scorer, read.encoded, raw=asked.raw)
         else:
             read, scores = await lane.run(partial(_read_and_scored, scorer, filled, asked), ticket, request)
-        _SCORING.observe(time.perf_counter() - began)
         scored = Scored(
             request.state.request_id, chosen.loaded, chosen.arm, filled.batch, scores, read.row_ids, asked.size
         )
-        answered = Answered(scored, read.details)
-        _rows_of(chosen.loaded.name).inc(filled.batch.rows)
-        if not asked.raw:
+        self.note(scored, time.perf_counter() - began, raw=asked.raw)
+        return Answered(scored, read.details)
+
+    def note(self, scored: Scored, seconds: float, *, raw: bool = False) -> None:
+        """Count a scored request and show it to the watchers; `seconds` is what reading and scoring its rows took."""
+        TALLY.observe(_SCORING, seconds)
+        TALLY.add(_rows_of(scored.loaded.name), scored.batch.rows)
+        if not raw:
             for watcher in self._watching:
-                watcher.saw(answered.scored)
-        return answered
+                watcher.saw(scored)
+
+    def is_plain(self, loaded: Loaded, batch: Batch, asked: Asked) -> bool:
+        """Whether this version answers for sure, with just what the caller gave."""
+        is_open = asked.model is None or not _is_pinned(asked.model)
+        if is_open and self._routing is not None and self._routing.deals(loaded.name):
+            return False
+        return not self._fills(loaded, batch)
+
+    def _fills(self, loaded: Loaded, batch: Batch) -> bool:
+        return self._filling is not None and batch.rows > 0 and self._filling.applies(loaded.scorer.schema)
+
+    def read(self, scorer: Scorer, batch: Batch, asked: Asked) -> Read:
+        """The same rows as the model takes them.
+
+        Raises:
+            LlactrError: they are refused.
+        """
+        return _read(scorer, _Filled(batch), asked)
 
     async def explain(self, request: Request, asked: Asked) -> Explained:
         """Explain a request in the same way, never on the event loop and seen by no watcher; `asked` says which model.
@@ -177,7 +201,7 @@ class ScoringPipeline:
         return chosen, await self._fill(chosen.loaded, batch, ticket), lane
 
     async def _decode(self, request: Request, ticket: Ticket, asked: Asked, reader: JsonReader) -> Batch:
-        work = partial(_timed, _DECODING, partial(asked.decode, reader))
+        work = partial(_timed, DECODING, partial(asked.decode, reader))
         if asked.size <= INLINE_BYTES:
             return work()
         return await (asyncio.to_thread(work) if ticket.lane is None else ticket.lane.run(work, ticket, request))
@@ -197,7 +221,7 @@ class ScoringPipeline:
 
     async def _fill(self, loaded: Loaded, batch: Batch, ticket: Ticket) -> _Filled:
         schema = loaded.scorer.schema
-        if self._filling is None or not batch.rows or not self._filling.applies(schema):
+        if self._filling is None or not self._fills(loaded, batch):
             return _Filled(batch)
         fill = partial(_timed, _FILLING, partial(self._filling.fill, schema, batch))
         filled = await within(ticket, self._filling_threads, fill)
@@ -221,7 +245,7 @@ def _timed(stage: Histogram, work: Callable[[], T]) -> T:
     return done
 
 
-def _read(scorer: Scorer, filled: _Filled, asked: Asked) -> _Read:
+def _read(scorer: Scorer, filled: _Filled, asked: Asked) -> Read:
     """The ids of a request's rows, the caller's names of them, and their details where they are asked for."""
     batch = filled.batch
     columns = scorer.reader.columns
@@ -237,9 +261,9 @@ def _read(scorer: Scorer, filled: _Filled, asked: Asked) -> _Read:
         RowDetail(r.missing, r.unseen, tuple(name for name in r.extra if name not in ours), filled.absent_of(number))
         for number, r in enumerate(reports)
     ]
-    return _Read(encoded, ids, details if asked.details else None)
+    return Read(encoded, ids, details if asked.details else None)
 
 
-def _read_and_scored(scorer: Scorer, filled: _Filled, asked: Asked) -> tuple[_Read, Scores]:
+def _read_and_scored(scorer: Scorer, filled: _Filled, asked: Asked) -> tuple[Read, Scores]:
     read = _read(scorer, filled, asked)
     return read, scorer.probabilities(read.encoded, raw=asked.raw)

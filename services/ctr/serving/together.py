@@ -1,7 +1,7 @@
 """Small requests that come at once are scored in one run of the model: a run of 32 rows takes as long as six of one."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,10 +14,13 @@ MOST_ROWS = 1024  # in one run, so that who comes meanwhile is let in or refused
 Scores = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+Taking = Callable[[Scores | Exception], None]
+
+
+@dataclass(frozen=True, slots=True)
 class _Waiting:
     encoded: Encoded
-    scores: "asyncio.Future[Scores]"
+    take: Taking
 
 
 class Together:
@@ -31,15 +34,33 @@ class Together:
 
     async def probabilities(self, scorer: Scorer, encoded: Encoded, *, raw: bool) -> Scores:
         """What `Scorer.probabilities` returns, float64 [B]."""
-        loop = asyncio.get_running_loop()
+        found: asyncio.Future[Scores] = asyncio.get_running_loop().create_future()
+
+        def take(scores: Scores | Exception) -> None:
+            if found.done():  # nobody waits any more
+                return
+            if isinstance(scores, Exception):
+                found.set_exception(scores)
+            else:
+                found.set_result(scores)
+
+        self.add(scorer, encoded, take, raw=raw)
+        return await found
+
+    def add(self, scorer: Scorer, encoded: Encoded, take: Taking, *, raw: bool = False, is_alone: bool = False) -> None:
+        """The same for who does not wait: `take`, which must not raise, is given the scores or what went wrong.
+
+        That is at once where the caller knows that nobody else comes in this pass (`is_alone`).
+        """
         key = (scorer, raw)
         waiting = self._waiting.get(key)
+        if waiting is None and is_alone:
+            _answer(key, [_Waiting(encoded, take)])
+            return
         if waiting is None:
             waiting = self._waiting[key] = []
-            loop.call_soon(self._score, key)
-        mine = _Waiting(encoded, loop.create_future())
-        waiting.append(mine)
-        return await mine.scores
+            asyncio.get_running_loop().call_soon(self._score, key)
+        waiting.append(_Waiting(encoded, take))
 
     def _score(self, key: tuple[Scorer, bool]) -> None:
         waiting = self._waiting.pop(key)
@@ -53,17 +74,17 @@ class Together:
         if len(now) < len(waiting):
             self._waiting[key] = waiting[len(now) :]
             asyncio.get_running_loop().call_soon(self._score, key)
-        _answer(key, [one for one in now if not one.scores.done()])  # one may have been cancelled
+        _answer(key, now)
 
 
 def _answer(key: tuple[Scorer, bool], waiting: Sequence[_Waiting]) -> None:
     """Score requests in one run; where that fails, each on its own, so that none is to blame for another's failure."""
     scorer, raw = key
     try:
-        found = scorer.probabilities(_joined([one.encoded for one in waiting]), raw=raw) if waiting else np.empty(0)
+        found = scorer.probabilities(_joined([one.encoded for one in waiting]), raw=raw)
     except Exception as error:
         if len(waiting) == 1:
-            waiting[0].scores.set_exception(error)
+            waiting[0].take(error)
             return
         for one in waiting:
             _answer(key, [one])
@@ -71,7 +92,7 @@ def _answer(key: tuple[Scorer, bool], waiting: Sequence[_Waiting]) -> None:
     start = 0
     for one in waiting:
         end = start + len(one.encoded)
-        one.scores.set_result(found[start:end])
+        one.take(found[start:end])
         start = end
 
 

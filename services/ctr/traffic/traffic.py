@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from llactr_core.errors import UnavailableError
 from services.ctr import metrics
-from services.ctr.registry.store import Registry
+from services.ctr.registry.store import CHAMPION, Registry
 from services.ctr.serving.hooks import Scored
 from services.ctr.serving.pool import ModelPool
 from services.ctr.settings import CtrSettings
@@ -43,9 +43,9 @@ class Traffic:
         self._watcher = threading.Thread(target=self._watch, name="traffic-plans", daemon=True)
 
     def deals(self, model: str) -> bool:
-        """Whether it takes the routing key to tell who answers."""
+        """Whether another alias than the champion may answer."""
         plan = self._snapshot.get(model)
-        return plan is not None and len(plan.arms) > 1
+        return plan is not None and (len(plan.arms) > 1 or plan.arms[0].alias != CHAMPION)
 
     def arm(self, model: str, key: str) -> str | None:
         """The alias that answers requests with this routing key; None where the model has no experiment."""

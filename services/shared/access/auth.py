@@ -69,16 +69,32 @@ class Guard:
         Raises:
             RateError: it comes too soon.
         """
-        limits = self._rates.limits
-        if caller is ADMIN_FILE:
-            return
-        if caller is ANYONE:
-            if limits.anonymous is not None:
-                await self._rates.check(f"{self._settings.service}:address:{_address_of(request)}", limits.anonymous)
-            return
-        rate = caller.rate_per_s or limits.default
+        anonymous = self._rates.limits.anonymous
+        if caller is ANYONE and anonymous is not None:
+            await self._rates.check(f"{self._settings.service}:address:{_address_of(request)}", anonymous)
+        rate = self._rate_of(caller)
         if rate is not None:
-            await self._rates.check(f"{self._settings.service}:{caller.key_id}", rate)
+            await self._rates.check(self._bucket_of(caller), rate)
+
+    def known(self, key: str | None) -> Caller | None:
+        """Who calls, where that is known at once and he may read; None else. Never waits."""
+        if key is None:
+            return ANYONE if self.open_reads else None
+        return self.keys.remembered(key)
+
+    def takes(self, caller: Caller) -> bool:
+        """What `pace` does, without waiting; False, and nothing taken, where only `pace` can tell."""
+        if caller is ANYONE:
+            return self._rates.limits.anonymous is None
+        rate = self._rate_of(caller)
+        return rate is None or self._rates.takes(self._bucket_of(caller), rate)
+
+    def _rate_of(self, caller: Caller) -> float | None:
+        """Calls a second of the caller's key; None is any number."""
+        return None if caller is ADMIN_FILE or caller is ANYONE else caller.rate_per_s or self._rates.limits.default
+
+    def _bucket_of(self, caller: Caller) -> str:
+        return f"{self._settings.service}:{caller.key_id}"
 
     def close(self) -> None:
         """End what the guard has opened."""

@@ -107,6 +107,10 @@ class Rates:
         if wait > 0:
             raise _too_many(f"more than {rate:g} calls a second", wait)
 
+    def takes(self, who: str, rate: float) -> bool:
+        """Let a call in without waiting; False, and nothing taken, where only `check` can tell, or would refuse it."""
+        return not self._cache.is_there and self._local.take(who, rate / self._workers) == 0.0
+
     def close(self) -> None:
         """Close the connections to Redis."""
         self._cache.close()

@@ -11,6 +11,7 @@ from starlette.middleware import Middleware
 
 from services.shared.http.middleware import BodyLimit, RequestLog
 from services.shared.http.problems import Problem, documented, install_problems
+from services.shared.http.short_way import ShortWay
 from services.shared.settings import ServiceSettings
 
 VERSION = "1"
@@ -25,7 +26,12 @@ class Health(BaseModel):
 
 
 class ServiceApp(FastAPI):
-    """A FastAPI app whose OpenAPI document describes errors as they are: as Problem."""
+    """A FastAPI app whose OpenAPI document describes errors as they are: as Problem.
+
+    `short_way` leads the calls that it knows past the app, where a server serves it.
+    """
+
+    short_way: ShortWay | None = None
 
     def openapi(self) -> dict[str, Any]:
         """The document."""
@@ -50,7 +56,7 @@ def create_app(
     routers: Sequence[APIRouter],
     lifespan: Lifespan | None = None,
     description: str = "",
-) -> FastAPI:
+) -> ServiceApp:
     """Build the app. `app.state.settings` is the settings; `request.state.request_id` is the id of a request."""
     app = ServiceApp(
         title=title,

@@ -14,6 +14,7 @@ import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.shared.http.problems import RETRY_AFTER_S, answer, describe
+from services.shared.http.short_way import ShortWay, short_connection
 
 QUIET_S = 0.5
 LOOK_S = 0.05
@@ -43,6 +44,10 @@ class Drain:
     def is_on(self) -> bool:
         """Whether callers are sent away."""
         return self._is_on
+
+    def note_answer(self) -> None:
+        """A request was answered before it came here."""
+        self._active_at = time.monotonic()
 
     def quiet_s(self) -> float:
         """Seconds since a request was at work; 0 while one is."""
@@ -83,6 +88,7 @@ class DrainingServer(uvicorn.Server):
 
     Args:
         drain: the app that it serves.
+        way: of the calls that are answered before they come there.
         drain_s: the most seconds that draining takes; requests at work then have `GRACE_S` more.
         proxies: the addresses and networks of proxies whose X-Forwarded-For is believed.
         is_whole: asked when draining begins, whether the whole service ends. If so, connections are accepted until
@@ -97,6 +103,7 @@ class DrainingServer(uvicorn.Server):
         *,
         backlog: int,
         drain_s: float,
+        way: ShortWay | None = None,
         proxies: Sequence[str] = (),
         is_whole: Callable[[], bool] = lambda: True,
         started_up: Callable[[], None] = lambda: None,
@@ -105,6 +112,7 @@ class DrainingServer(uvicorn.Server):
     ) -> None:
         config = uvicorn.Config(
             drain,
+            http="auto" if way is None else short_connection(way, drain),
             log_config=None,
             access_log=False,
             timeout_graceful_shutdown=GRACE_S,

@@ -2,27 +2,19 @@
 
 import asyncio
 import logging
-import random
-import re
 import time
-from functools import lru_cache
 
-from prometheus_client import Counter, Histogram
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.shared.http.problems import RETRY_AFTER_S, answer, describe, internal_problem
-from services.shared.http.shortcut import KnownRoute
+from services.shared.http.requests import count, log_request, request_id_of
 from services.shared.telemetry import metrics, traces
 from services.shared.telemetry.logs import request_id
 
 CLIENT_GONE = 499  # in the log only: nobody is left to be answered
-METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-LONGEST_REQUEST_ID = 128
-ACCEPTED_ID = re.compile(rb"[A-Za-z0-9._:-]{1,%d}" % LONGEST_REQUEST_ID)
 
-access_log = logging.getLogger("services.access")
 logger = logging.getLogger(__name__)
 
 
@@ -41,8 +33,7 @@ class RequestLog:
             await self.app(scope, receive, send)
             return
         headers = dict(scope["headers"])
-        given = headers.get(b"x-request-id", b"")
-        name = given.decode() if ACCEPTED_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
+        name = request_id_of(headers)
         scope.setdefault("state", {})["request_id"] = name
         token = request_id.set(name)
         trace = traces.begin_request(scope["method"], scope["path"], headers)
@@ -65,10 +56,12 @@ class RequestLog:
         finally:
             seconds = time.perf_counter() - started
             metrics.REQUESTS_IN_FLIGHT.dec()
-            _count(scope, out, seconds)
-            _log(scope, out.status, seconds)
+            method, route = scope["method"], _route_of(scope)
+            count(method, route, out.status, seconds, scope["state"].get("body_bytes", 0), out.bytes)
+            is_frequent = scope["state"].get("is_frequent", False)
+            log_request(method, scope["path"], out.status, seconds, name, is_frequent=is_frequent)
             if trace is not None:
-                trace.end(_route_of(scope), name, out.status)
+                trace.end(route, name, out.status)
             request_id.reset(token)
 
 
@@ -93,37 +86,6 @@ class _Outgoing:
 def _route_of(scope: Scope) -> str | None:
     """The template of the path, as /v1/jobs/{job_id}; None where no route knows the path."""
     return getattr(scope.get("route"), "path", None)
-
-
-def _count(scope: Scope, out: _Outgoing, seconds: float) -> None:
-    route = _route_of(scope) or "unknown"
-    method = scope["method"] if scope["method"] in METHODS else "other"
-    status = f"{out.status // 100}xx" if out.status else "none"
-    requests, request_seconds, request_bytes, response_bytes = _series(method, route, status)
-    requests.inc()
-    request_seconds.observe(seconds)
-    request_bytes.observe(scope["state"].get("body_bytes", 0))
-    response_bytes.observe(out.bytes)
-
-
-@lru_cache(maxsize=1024)
-def _series(method: str, route: str, status: str) -> tuple[Counter, Histogram, Histogram, Histogram]:
-    """The series of a kind of request; to look them up again for each one takes as long as to count it."""
-    return (
-        metrics.REQUESTS.labels(method, route, status),
-        metrics.REQUEST_SECONDS.labels(method, route),
-        metrics.REQUEST_BYTES.labels(route),
-        metrics.RESPONSE_BYTES.labels(route),
-    )
-
-
-def _log(scope: Scope, status: int, seconds: float) -> None:
-    """A line for a request; at DEBUG where it is frequent and went well, since the line takes as long as the answer."""
-    level = logging.DEBUG if status < 400 and isinstance(scope.get("route"), KnownRoute) else logging.INFO
-    if not access_log.isEnabledFor(level):
-        return
-    facts = {"method": scope["method"], "path": scope["path"], "status": status, "ms": round(seconds * 1000, 2)}
-    access_log.log(level, "%s %s %d", scope["method"], scope["path"], status, extra={"facts": facts})
 
 
 class BodyLimit:

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from llactr_core.errors import LlactrError, OptionError
+from services.shared.http.app import ServiceApp
 from services.shared.http.draining import Drain, DrainingServer
 from services.shared.http.workers import BACKLOG, LEAVING, READY, Place, Workers
 from services.shared.jobs.context import CleanUp, Handler
@@ -87,12 +88,14 @@ def serve(build: Callable[[], FastAPI], settings: ServiceSettings) -> None:
 
 def _server(app: FastAPI, settings: ServiceSettings, place: Place | None) -> DrainingServer:
     proxies = [str(network) for network in settings.trusted_proxies]
+    way = app.short_way if isinstance(app, ServiceApp) else None
     if place is None:
-        return DrainingServer(Drain(app), backlog=BACKLOG, drain_s=settings.drain_s, proxies=proxies)
+        return DrainingServer(Drain(app), backlog=BACKLOG, drain_s=settings.drain_s, way=way, proxies=proxies)
     return DrainingServer(
         Drain(app),
         backlog=1,  # so many are accepted at once; the first worker to wake up would take all that wait
         drain_s=settings.drain_s,
+        way=way,
         proxies=proxies,
         is_whole=place.ends_all,
         started_up=partial(place.say, READY),

@@ -57,6 +57,11 @@ def configure_tracing(service: str, endpoint: str | None) -> None:
     _tracer = _provider.get_tracer("llactr")
 
 
+def is_recording() -> bool:
+    """Whether spans leave this process."""
+    return _provider is not None
+
+
 def close_tracing() -> None:
     """Send what is left, for at most 2 s: a collector that does not answer must not keep a process from ending."""
     global _tracer, _provider

@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 from llactr_core.schema import Schema
 from services.ctr.formats.decoding import Batch
 from services.ctr.registry.store import Registry
-from services.ctr.routes.score import Scoring
+from services.ctr.routes.score import score_router
 from services.ctr.serving.admission import Admission
 from services.ctr.serving.gate import AdmissionGate
 from services.ctr.serving.hooks import Filled, Scored
@@ -101,7 +101,7 @@ def running(
     pool.refresh()
     arms, onlooker, store = Arms(), Onlooker(), Store()
     pipeline = ScoringPipeline(pool, settings, guard, routing=arms, filling=store, watching=[onlooker])
-    app = create_app("test", settings, [Scoring(pipeline, settings, guard).router()])
+    app = create_app("test", settings, [score_router(pipeline, settings, guard)])
     app.user_middleware.append(Middleware(AdmissionGate, admission=admission))
     with TestClient(app) as client:
         yield Running(client, arms, onlooker, store)
