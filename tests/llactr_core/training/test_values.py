@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from films import COLD, FILM_SCHEMA, FILMS, film_names, value_table, write_films
 from safetensors.numpy import load_file
 
 from llactr_core.bundle import FIELD_TABLE, TABLE, VALUES, WEIGHTS, Bundle
@@ -15,7 +15,6 @@ from llactr_core.enhancers.llactr import Llactr
 from llactr_core.errors import OptionError, SchemaError
 from llactr_core.metrics.ranking import auc
 from llactr_core.progress import Progress, silent
-from llactr_core.schema import Field, Kind, Schema
 from llactr_core.scorer import Scorer
 from llactr_core.semantics.semantics import Semantics
 from llactr_core.semantics.values.projection import ValueProjection
@@ -28,12 +27,6 @@ from llactr_core.training.pipeline import train_bundle
 from llactr_core.training.prepared import Prepared
 from llactr_core.training.run import train_model
 
-FILMS, COLD, WIDE = 400, 80, 12
-SCHEMA = Schema(
-    name="films",
-    label="click",
-    fields=(Field(name="user"), Field(name="film"), Field(name="moods", kind=Kind.MULTI_VALUED, max_values=2)),
-)
 OPTIONS = TrainOptions.parse(
     {
         "backbone": "deepfm",
@@ -46,30 +39,6 @@ OPTIONS = TrainOptions.parse(
         "llactr": {"fre_weight": 0, "fie_weight": 0, "value_dims": 8},
     }
 )
-MOODS = ("grim", "merry", "calm")
-
-
-def film_names() -> list[str]:
-    return [f"film {n}" for n in range(FILMS)]
-
-
-def value_table(seed: int = 0) -> ValueTable:
-    vectors = np.random.default_rng(seed).normal(size=(FILMS + len(MOODS), WIDE))
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    return ValueTable(("film", "moods"), (tuple(film_names()), MOODS), vectors.astype(np.float32), "m", f"r{seed}")
-
-
-def write_films(folder: Path) -> Path:
-    """Clicks follow from the vector of the film's text; the last films are in test alone."""
-    random = np.random.default_rng(5)
-    quality = value_table().of("film")[1] @ random.normal(size=WIDE) * 2.5
-    for name, count, first, last in (("train", 4000, 0, 320), ("valid", 800, 0, 320), ("test", 2000, 320, 400)):
-        films = random.integers(first, last, count)
-        clicks = (random.random(count) < 1 / (1 + np.exp(-quality[films]))).astype(np.int8)
-        moods = ["|".join(random.choice(MOODS, 2)) for _ in range(count)]
-        columns = {"user": random.integers(0, 50, count), "film": [f"film {n}" for n in films], "moods": moods}
-        pq.write_table(pa.table({**columns, "click": clicks}), folder / f"{name}.parquet")
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -81,14 +50,14 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Splits:
 def bundle(films: Splits, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     folder = tmp_path_factory.mktemp("bundle")
     semantics = Semantics(values=value_table())
-    return train_bundle(films, SCHEMA, semantics, OPTIONS, folder / "b", folder / "c", silent, read_test=True)
+    return train_bundle(films, FILM_SCHEMA, semantics, OPTIONS, folder / "b", folder / "c", silent, read_test=True)
 
 
 def test_films_that_train_never_had_are_told_apart_by_their_texts(films: Splits, bundle: Bundle) -> None:
     found = {}
     for name, semantics in {"none": Semantics(), "shuffled": Semantics(values=value_table(1))}.items():
         options = OPTIONS.model_copy(update={"enhancer": "none"}) if name == "none" else OPTIONS
-        data = Prepared.read(films, SCHEMA, semantics.values)
+        data = Prepared.read(films, FILM_SCHEMA, semantics.values)
         trained = train_model(data, semantics, options)
         test = data.test()
         found[name] = auc(test.labels.numpy(), logits_of(trained.model, test).numpy())
@@ -98,7 +67,7 @@ def test_films_that_train_never_had_are_told_apart_by_their_texts(films: Splits,
 
 def test_the_folded_table_is_what_training_looked_up(films: Splits) -> None:
     semantics = Semantics(values=value_table())
-    data = Prepared.read(films, SCHEMA, semantics.values)
+    data = Prepared.read(films, FILM_SCHEMA, semantics.values)
     model = train_model(data, semantics, OPTIONS).model
     assert isinstance(model.enhancer, Llactr)
     rows = torch.unique(data.train.ids)
@@ -110,7 +79,7 @@ def test_the_folded_table_is_what_training_looked_up(films: Splits) -> None:
 
 def test_the_texts_learn_and_their_vectors_stay(films: Splits) -> None:
     semantics = Semantics(values=value_table())
-    data = Prepared.read(films, SCHEMA, semantics.values)
+    data = Prepared.read(films, FILM_SCHEMA, semantics.values)
     model = build_model(data.encoder, semantics, OPTIONS)
     assert isinstance(model.enhancer, Llactr)
     values = model.enhancer.values
@@ -132,7 +101,7 @@ def test_the_texts_learn_and_their_vectors_stay(films: Splits) -> None:
 def test_the_scorer_serves_the_folded_rows(films: Splits, bundle: Bundle) -> None:
     scorer = Scorer.load(bundle.path)
     semantics = Semantics(values=value_table())
-    data = Prepared.read(films, SCHEMA, semantics.values)
+    data = Prepared.read(films, FILM_SCHEMA, semantics.values)
     model = train_model(data, semantics, OPTIONS).model
     rows = films.test.path
     scores = scorer.score(pq.read_table(rows).drop_columns(["click"]))
@@ -168,7 +137,7 @@ def test_a_killed_run_goes_on_to_the_same_bundle(films: Splits, bundle: Bundle, 
         if "epoch 3" in progress.stage:
             raise Cut
 
-    arguments = (films, SCHEMA, Semantics(values=value_table()), OPTIONS, tmp_path / "b", tmp_path / "c")
+    arguments = (films, FILM_SCHEMA, Semantics(values=value_table()), OPTIONS, tmp_path / "b", tmp_path / "c")
     with pytest.raises(Cut):
         train_bundle(*arguments, cut)
     assert train_bundle(*arguments, silent).version == bundle.version
@@ -178,7 +147,7 @@ def test_a_warm_start_begins_where_the_bundle_ended(films: Splits, bundle: Bundl
     options = OPTIONS.model_copy(update={"epochs": 1, "learning_rate": 1e-9})
     semantics = Semantics(values=value_table())
     made = train_bundle(
-        films, SCHEMA, semantics, options, tmp_path / "b", tmp_path / "c", silent, start_from=bundle.path
+        films, FILM_SCHEMA, semantics, options, tmp_path / "b", tmp_path / "c", silent, start_from=bundle.path
     )
     assert made.metrics["valid"]["auc"] == pytest.approx(bundle.metrics["valid"]["auc"], abs=1e-4)
     assert made.metrics["valid"]["logloss"] == pytest.approx(bundle.metrics["valid"]["logloss"], abs=1e-4)
@@ -195,10 +164,10 @@ def test_a_bundle_names_its_value_table_and_needs_no_field_table(bundle: Bundle)
 def test_values_of_a_field_that_the_schema_lacks_are_refused(films: Splits) -> None:
     table = ValueTable(("brand",), (("Acme", "Bolt"),), np.eye(2, dtype=np.float32), "m", "r")
     with pytest.raises(SchemaError, match="brand"):
-        train_model(Prepared.read(films, SCHEMA, table), Semantics(values=table), OPTIONS)
+        train_model(Prepared.read(films, FILM_SCHEMA, table), Semantics(values=table), OPTIONS)
 
 
 def test_values_without_any_difference_add_nothing(films: Splits) -> None:
     same = ValueTable(("film",), (tuple(film_names()),), np.ones((FILMS, 3), np.float32), "m", "r")
-    model = build_model(Prepared.read(films, SCHEMA, same).encoder, Semantics(values=same), OPTIONS)
+    model = build_model(Prepared.read(films, FILM_SCHEMA, same).encoder, Semantics(values=same), OPTIONS)
     assert model.enhancer.offsets(torch.arange(5)) is None

@@ -1,5 +1,6 @@
 """The commands that need no service, on small files."""
 
+import fcntl
 import json
 import subprocess
 import sys
@@ -158,6 +159,51 @@ def test_train_of_values_where_none_are_words(shop: Path, tmp_path: Path, capsys
     assert run([*words, "--values", "--language-model", str(model)]) != 0
     assert "textual: true" in capsys.readouterr().err
     assert not (tmp_path / "b").exists()
+
+
+def test_prove_says_what_is_wrong_before_it_begins(
+    shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["prove", "--data", str(shop), "--out", str(tmp_path / "p")]
+    for more, said in (
+        (["--cut", "item-cold"], "--item COLUMN"),
+        (["--cut", "item-cold", "--item", "colours"], "'colour'"),
+        (["--user", "nobody", "--cut", "users-5"], "'nobody'"),
+        (["--label", "colour"], "colour"),
+    ):
+        assert run([*words, *more]) == 2, more
+        assert said in capsys.readouterr().err
+    assert not (tmp_path / "p").exists()
+
+
+def test_two_proofs_do_not_share_a_folder(shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with (tmp_path / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert run(["prove", "--data", str(shop), "--out", str(tmp_path)]) == 2
+    assert "another run works in" in capsys.readouterr().err
+
+
+@pytest.mark.long
+def test_prove_writes_its_reports(shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = save_tiny_model(tmp_path / "model")
+    words = [
+        "prove",
+        "--data",
+        str(shop),
+        "--out",
+        str(tmp_path / "p"),
+        "--quick",
+        "--backbones",
+        "fm",
+        "--trials",
+        "1",
+    ]
+    assert run([*words, "--language-model", str(model), "--json"]) == 0
+    told = last_line(capsys)
+    report = json.loads((tmp_path / "p" / "report.json").read_text())
+    assert told["verdict"] == report["verdict"]
+    assert report["ships"] == "fields + values"
+    assert {path.name for path in (tmp_path / "p").iterdir()} >= {"report.json", "report.md", "report.html"}
 
 
 def test_evaluate_agrees_with_training(bundle: Path, shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
