@@ -37,6 +37,9 @@ class FakeLlm:
             return 201, {**body, "fingerprint": "f"}
         if method == "POST" and path.endswith("/refresh"):
             return self.refresh(key, body)
+        if method == "POST" and path == "/v1/embeddings":
+            vectors = [{"index": i, "embedding": vector_of(text)} for i, text in enumerate(body["input"])]
+            return 200, {"data": vectors, "model": "random"}
         if path.startswith("/v1/jobs/"):
             return self.job(method, path.rsplit("/", 1)[1])
         if method == "GET" and path.startswith("/v1/fields/tiny/versions/"):
@@ -68,6 +71,11 @@ class FakeLlm:
                 self.tables |= {table.version: table, "current": table}
                 job |= {"state": "succeeded", "result": {"schema": "tiny", "version": table.version, "reused": False}}
         return 200, job
+
+
+def vector_of(text: str) -> list[float]:
+    """Eight numbers that follow from the text alone."""
+    return [byte / 128 - 1 for byte in hashlib.sha256(text.encode()).digest()[:8]]
 
 
 def problem(status: int, code: str, detail: str) -> dict[str, Any]:

@@ -127,14 +127,13 @@ class Encoder:
         place = local.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
         return np.where(place < 0, -1, place + FIRST_VALUE + self.offsets[number])
 
-    @property
-    def untrained(self) -> npt.NDArray[np.bool_]:
-        """Which ids are of values that train never had, bool [V]."""
+    def rarer_than(self, count: int) -> npt.NDArray[np.bool_]:
+        """Which ids are of values that train had fewer times than this, bool [V]."""
         chosen = np.zeros(self.size, np.bool_)
         for offset, known in zip(self.offsets, self.known, strict=True):
             if isinstance(known, Vocabulary):
                 first = offset + FIRST_VALUE
-                chosen[first : first + len(known.counts)] = known.counts == 0
+                chosen[first : first + len(known.counts)] = known.counts < count
         return chosen
 
     def encode_cells(self, cells: Cells) -> Encoded:

@@ -15,8 +15,8 @@ class CTRModel(nn.Module):
         embedding: the table of embeddings, of V ids.
         backbone: what is made of them.
         enhancer: what joins them.
-        origins: int64 [V], the id whose own row each id has: itself, or the unseen id of its field where train never
-            had the value and only its text is known. None where train had them all.
+        origins: int64 [V], the id whose own row each id has: itself, or the unseen id of its field where train had the
+            value too rarely for a row, or never: then only its text is known. None where each id has its own.
     """
 
     origins: Tensor | None

@@ -21,7 +21,7 @@ class TableAdam:
 
     Args:
         model: its table is `embedding.table`, [V, d] or [V, d + 1].
-        learning_rate: of all parameters.
+        learning_rate: of all parameters, until `set_rate`.
     """
 
     def __init__(self, model: CTRModel, learning_rate: float) -> None:
@@ -30,7 +30,6 @@ class TableAdam:
         self._square = torch.zeros_like(self._table, requires_grad=False)  # second moment
         self._last = torch.zeros(len(self._table), dtype=torch.int32, device=self._table.device)  # 0: never touched
         self._drift = Drift(learning_rate)
-        self._learning_rate = learning_rate
         others = [p for p in model.parameters() if p is not self._table]
         self._others = torch.optim.Adam(others, lr=learning_rate, fused=True)
         self._rows: Tensor | None = None
@@ -62,7 +61,7 @@ class TableAdam:
         square.mul_(BETA_2).addcmul_(gradient, gradient, value=1 - BETA_2)
         scale = (1 - BETA_2**number) ** 0.5
         root = square.sqrt().div_(scale).add_(EPSILON)
-        table.addcdiv_(mean, root, value=-self._learning_rate / (1 - BETA_1**number))
+        table.addcdiv_(mean, root, value=-self._drift.learning_rate / (1 - BETA_1**number))
         self._others.step()
         self._others.zero_grad(set_to_none=True)
         self._drift.advance()
@@ -79,6 +78,15 @@ class TableAdam:
             rows = touched[start : start + SETTLED_AT_ONCE]
             self._put(rows, *self._to_date(rows))
         self._drift.settled(self._drift.step)
+
+    def set_rate(self, learning_rate: float) -> None:
+        """Go on with another learning rate."""
+        if learning_rate == self._drift.learning_rate:
+            return
+        self.settle()  # what rows still have to go is of the former rate
+        self._drift.learning_rate = learning_rate
+        for group in self._others.param_groups:
+            group["lr"] = learning_rate
 
     def state(self) -> dict[str, Tensor]:
         """What has to be saved to go on from here, by name; call `settle` first.

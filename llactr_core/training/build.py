@@ -37,7 +37,7 @@ def build_model(encoder: Encoder, semantics: Semantics, options: TrainOptions) -
     backbone = build_backbone(options.backbone, shape, options.backbone_options)
     slot_field = torch.from_numpy(encoder.slot_field.astype(np.int64))
     embedding = FeatureEmbedding(encoder.size, options.width, slot_field, BACKBONES[options.backbone].first_order)
-    return CTRModel(embedding, backbone, _enhancer(encoder, semantics, options), _origins(encoder))
+    return CTRModel(embedding, backbone, _enhancer(encoder, semantics, options), _origins(encoder, options.rare))
 
 
 def value_projection(table: Tensor, encoder: Encoder, offsets: ValueOffsets, recipe: str) -> ValueProjection:
@@ -103,10 +103,10 @@ def _seen(encoder: Encoder, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]
     return (ids >= 0) & (encoder.counts[np.maximum(ids, 0)] > 0)
 
 
-def _origins(encoder: Encoder) -> Tensor | None:
+def _origins(encoder: Encoder, rare: int) -> Tensor | None:
     """The id whose own row each id has, int64 [V]; None where each has its own."""
-    untrained = encoder.untrained
-    if not untrained.any():
+    chosen = encoder.rarer_than(rare)
+    if not chosen.any():
         return None
-    origins = np.where(untrained, encoder.unseen_ids, np.arange(encoder.size))
+    origins = np.where(chosen, encoder.unseen_ids, np.arange(encoder.size))
     return torch.from_numpy(origins.astype(np.int64))

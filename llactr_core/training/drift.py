@@ -28,7 +28,7 @@ class Drift:
     def __init__(self, learning_rate: float) -> None:
         self.step = 0  # t
         self.base = 0  # no row that was ever touched is older than this step
-        self._learning_rate = learning_rate
+        self.learning_rate = learning_rate  # of the steps to come; changed only while all rows are up to date
         self._moments = np.zeros((4, LONGEST))
         self._first = np.zeros(LONGEST)  # x_{s+1}, the origin of the moments
 
@@ -47,7 +47,7 @@ class Drift:
         self.step += 1
         count = self.step - self.base
         lag = np.arange(count, 0, -1.0)
-        w = self._learning_rate * BETA_1**lag / (1 - BETA_1**self.step)
+        w = self.learning_rate * BETA_1**lag / (1 - BETA_1**self.step)
         x = np.sqrt((1 - BETA_2**self.step) / BETA_2**lag)
         self._first[count - 1] = x[-1]
         y = x - self._first[:count]

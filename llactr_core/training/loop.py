@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
+from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor
@@ -38,6 +39,12 @@ class History:
     def stale(self) -> int:
         """Evaluations since the best one."""
         return len(self.evaluations) - 1 - self.best
+
+    @property
+    def misses(self) -> int:
+        """Evaluations, of all so far, that were no better than the best before them."""
+        best = list(accumulate((one["auc"] for one in self.evaluations), max))
+        return sum(now <= before for before, now in pairwise(best))
 
 
 def fit(
@@ -74,6 +81,7 @@ def fit(
     reporter = _Reporter(progress, len(batches), options, history)
     while history.step < last and history.stale < options.patience:
         started = time.monotonic()
+        optimizer.set_rate(options.learning_rate * options.rate_decay**history.misses)
         _train_to(model, optimizer, batches, options, history, stops, reporter)
         optimizer.settle()
         history.evaluations.append(_evaluated(model, valid))
@@ -119,6 +127,9 @@ def loss_of(model: CTRModel, batch: Batch, rows: Tensor, own: Tensor, options: T
     """(what is minimised, its BCE part): BCE + the enhancer's terms + L2 of the batch's embeddings, scalars.
 
     The batch's ids are places in `rows`, the ids [R] that were looked up for it, and in `own`, their rows of the table.
+    By occurrence the L2 is that of the embeddings as the backbone reads them, |v|^2 summed over the fields of a row of
+    the batch. By row it is that of the values' own embeddings, each value of the batch once, so that they are drawn
+    towards what the texts say; a value that the batch has once weighs the same either way.
     """
     offsets = model.enhancer.offsets(rows)
     table = own if offsets is None else own + offsets
@@ -129,13 +140,21 @@ def loss_of(model: CTRModel, batch: Batch, rows: Tensor, own: Tensor, options: T
         features = Features.of_rows(table[:, : model.embedding.width], batch.ids)
     else:
         features = Features.of(v)
-    squares = v.shape[1] * features.mean_square()
+    if options.l2_by == "occurrence":
+        squares = v.shape[1] * features.mean_square()
+    else:
+        squares = own[:, : model.embedding.width].square().sum() / len(batch.labels)
     return bce + model.enhancer.loss(features) + options.embedding_l2 * squares, bce
 
 
 def train_step(model: CTRModel, optimizer: TableAdam, batch: Batch, options: TrainOptions) -> Tensor:
     """One step of the optimizer on a batch; returns its BCE, a scalar."""
-    rows, own, places = optimizer.look_up(batch.ids)
+    if model.origins is None:
+        rows, own, places = optimizer.look_up(batch.ids)
+    else:  # some ids share a row, but each has its own text
+        rows, places = torch.unique(batch.ids.long(), return_inverse=True)
+        _, shared, which = optimizer.look_up(model.origins[rows])
+        own = shared.index_select(0, which)
     loss, bce = loss_of(model, replace(batch, ids=places), rows, own, options)
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()

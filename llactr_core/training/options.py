@@ -23,7 +23,18 @@ class TrainOptions(BaseModel):
         default=None, ge=1, description="Rows a step; by default N / 128 within 256..4096."
     )
     learning_rate: float = Setting(default=1e-3, gt=0, le=1)
+    rate_decay: float = Setting(
+        default=1.0, gt=0, le=1, description="Factor of the learning rate after an evaluation without a better AUC."
+    )
     embedding_l2: float = Setting(default=1e-4, ge=0, description="Factor of the squared embeddings of a batch.")
+    l2_by: Literal["occurrence", "row"] = Setting(
+        default="occurrence",
+        description="Whether a value counts in the squares as often as the batch has it, or once: then rare values are "
+        "shrunk more than frequent ones, and what texts add is not shrunk at all.",
+    )
+    rare: int = Setting(
+        default=1, ge=1, description="Values that train has fewer times than this share the row of the unseen id."
+    )
     precision: Literal["fp32", "bf16"] = Setting(
         default="fp32",
         description="bf16 rounds the inputs of matrix products while training; weights and the served model stay fp32.",

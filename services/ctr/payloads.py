@@ -50,6 +50,9 @@ class TrainRequest(BaseModel):
         default=None, description="The schema's name at the LLM service; by default the schema's own name."
     )
     table_version: str = Setting(default="current", description="A version or alias of the field table.")
+    values: bool = Setting(
+        default=False, description="Let the model read the values of textual fields too; needs the enhancer llactr."
+    )
     warm_start: str | None = Setting(
         default=None,
         min_length=1,
@@ -69,6 +72,8 @@ class TrainRequest(BaseModel):
         twice = sorted({"backbone", "enhancer"} & set(self.options))
         if twice:
             raise ValueError(f"give {' and '.join(twice)} beside 'options', not within")
+        if self.values and self.enhancer == "none":
+            raise ValueError("the enhancer 'none' reads no values; choose 'llactr', or leave 'values' out")
         return self
 
     def options_over(self, start: Mapping[str, Any] | None) -> TrainOptions:

@@ -1,10 +1,11 @@
 """The worker's talk with the LLM service: its errors as ours, and jobs that are followed until they end."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from llactr_client import ApiError, Client, ClientError, ConnectionFailed, Job
 from llactr_client.exchange import Retry
 
@@ -19,13 +20,14 @@ from llactr_core.errors import (
 )
 from llactr_core.progress import Progress
 from llactr_core.schema import Schema
-from llactr_core.semantics.table import FieldTable
+from llactr_core.semantics.table import FieldTable, Vectors
 from services.ctr.jobs.span import Span
 from services.ctr.settings import CtrSettings
 from services.shared.jobs.context import JobContext
 from services.shared.telemetry.traces import traceparent
 
 POLL_S = 0.3
+TEXTS_AT_ONCE = 128  # in one call; the service may refuse more than a few hundred
 RETRY = Retry(attempts=3, most_s=1.0)  # the worker's own back-off takes over where this ends
 
 
@@ -106,6 +108,19 @@ class FieldSemantics:
                 f"schema and POST /v1/admin/fields/{schema}/refresh there, or train with enhancer 'none'"
             ) from error
         return FieldTable.from_bytes(content)
+
+    def embed(self, texts: Sequence[str], version: str) -> Vectors:
+        """The vectors float32 [n, D] of n > 0 texts, read by the model behind a field table, SCHEMA@VERSION.
+
+        Raises:
+            TooLargeError: a text has more tokens than the model reads.
+        """
+        parts = []
+        for start in range(0, len(texts), TEXTS_AT_ONCE):
+            with _our_errors():
+                answer = self._client.embeddings(texts[start : start + TEXTS_AT_ONCE], version=version)
+            parts.append(np.array(answer.vectors, np.float32))
+        return np.concatenate(parts)
 
 
 @contextmanager

@@ -26,7 +26,7 @@ CHECKPOINTS = "checkpoints"
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides which bundle comes out, but for the field table."""
+    """Everything that decides which bundle comes out, but for the semantics."""
 
     model: str
     dataset: str
@@ -48,7 +48,7 @@ def pull_table(semantics: FieldSemantics, context: JobContext, schema: str, vers
 
 
 def make_version(
-    recipe: Recipe, table: FieldTable | None, context: JobContext, registry: Registry, state: StateFile, span: Span
+    recipe: Recipe, semantics: Semantics, context: JobContext, registry: Registry, state: StateFile, span: Span
 ) -> ModelVersion:
     """Train, publish and register. After a kill at any point the next call goes on with what was not finished.
 
@@ -58,22 +58,22 @@ def make_version(
     """
     out = context.directory / BUNDLE
     if state.state.bundle_version is None:
-        bundle = Bundle.open(out) if out.exists() else _train(recipe, table, context, registry, span)
+        bundle = Bundle.open(out) if out.exists() else _train(recipe, semantics, context, registry, span)
         state.set(bundle_version=bundle.version)
     version = state.state.bundle_version or ""
     span.stage("publishing the bundle", 0.99)
     if out.exists():
         publish(out, registry.bundle_path(version))
     bundle = Bundle.open(registry.bundle_path(version))
-    lineage = _lineage(recipe, table, bundle, context.job.id)
+    lineage = _lineage(recipe, semantics.fields, bundle, context.job.id)
     return registry.register(recipe.model, version, lineage, bundle.metrics)
 
 
-def _train(recipe: Recipe, table: FieldTable | None, context: JobContext, registry: Registry, span: Span) -> Bundle:
+def _train(recipe: Recipe, semantics: Semantics, context: JobContext, registry: Registry, span: Span) -> Bundle:
     return train_bundle(
         recipe.splits,
         recipe.schema,
-        Semantics(table),
+        semantics,
         recipe.options,
         context.directory / BUNDLE,
         context.directory / CHECKPOINTS,

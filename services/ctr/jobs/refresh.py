@@ -3,15 +3,18 @@
 from dataclasses import replace
 from typing import Any
 
+from llactr_core.bundle import VALUES
 from llactr_core.data.splits import open_dataset
 from llactr_core.errors import JobCancelled, NotFoundError, PermissionDenied
 from llactr_core.schema import Schema
 from llactr_core.semantics.options import SsftOptions
 from llactr_core.semantics.sampling import draw_samples
+from llactr_core.semantics.semantics import Semantics
 from services.ctr.jobs.llm import FieldSemantics, TuningRequest, field_semantics
 from services.ctr.jobs.recipe import Recipe, make_version, pull_table
 from services.ctr.jobs.span import Span
 from services.ctr.jobs.state import StateFile
+from services.ctr.jobs.values import with_values
 from services.ctr.jobs.verdict import settle
 from services.ctr.payloads import RefreshRequest
 from services.ctr.promotion.promotion import Promotion
@@ -58,8 +61,11 @@ def refresh(
             version = _Tuning(context, store, semantics, state, recipe, request, old).run(span.part(0.01, tuned))
         span.stage("pulling the field table", tuned)
         table = pull_table(semantics, context, recipe.field_schema or recipe.schema.name, version)
-    state.set(table_version=table.version)
-    new = make_version(recipe, table, context, registry, state, span.part(tuned, 0.99))
+        state.set(table_version=table.version)
+        made_of = Semantics(table)
+        if (registry.bundle_path(old.version) / VALUES).exists():  # the champion reads values too
+            made_of = with_values(semantics, table, recipe, context, span.part(tuned, tuned))
+    new = make_version(recipe, made_of, context, registry, state, span.part(tuned, 0.99))
     context.check()
     span.stage("judging the version", 0.99)
     verdict = settle(promotion, registry, context.job, model, new.version, promote=True, force=request.force)

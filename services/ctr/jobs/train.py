@@ -5,11 +5,12 @@ from typing import Any
 from llactr_core.data.infer import infer_schema
 from llactr_core.data.splits import open_dataset
 from llactr_core.schema import Schema
-from llactr_core.semantics.table import FieldTable
+from llactr_core.semantics.semantics import Semantics
 from services.ctr.jobs.llm import field_semantics
 from services.ctr.jobs.recipe import Recipe, make_version, pull_table
 from services.ctr.jobs.span import Span
 from services.ctr.jobs.state import StateFile
+from services.ctr.jobs.values import with_values
 from services.ctr.jobs.verdict import settle
 from services.ctr.payloads import TrainRequest
 from services.ctr.promotion.promotion import Promotion
@@ -38,8 +39,8 @@ def train(context: JobContext, registry: Registry, promotion: Promotion, setting
     span.stage("opening the dataset")
     start = None if request.warm_start is None else registry.get(model, request.warm_start)
     recipe = _recipe(model, request, start, settings)
-    table = _table(recipe, request, context, settings, span)
-    made = make_version(recipe, table, context, registry, state, span.part(0.02, 0.99))
+    semantics = _semantics(recipe, request, context, settings, span)
+    made = make_version(recipe, semantics, context, registry, state, span.part(0.02, 0.99))
     context.check()
     span.stage("judging the version", 0.99)
     verdict = settle(
@@ -76,11 +77,14 @@ def _recipe(model: str, request: TrainRequest, start: ModelVersion | None, setti
     )
 
 
-def _table(
+def _semantics(
     recipe: Recipe, request: TrainRequest, context: JobContext, settings: CtrSettings, span: Span
-) -> FieldTable | None:
+) -> Semantics:
     if recipe.options.enhancer == "none":
-        return None
+        return Semantics()
     span.stage("pulling the field table", 0.01)
-    with field_semantics(settings) as semantics:
-        return pull_table(semantics, context, recipe.field_schema or recipe.schema.name, request.table_version)
+    with field_semantics(settings) as service:
+        table = pull_table(service, context, recipe.field_schema or recipe.schema.name, request.table_version)
+        return (
+            with_values(service, table, recipe, context, span.part(0.01, 0.02)) if request.values else Semantics(table)
+        )

@@ -66,6 +66,19 @@ def test_it_moves_every_row_as_dense_adam_does() -> None:
         assert difference(ours, plain) < 1e-6
 
 
+def test_another_rate_holds_from_the_next_step_on() -> None:
+    ours, plain = model().double(), model().double()
+    optimizer = TableAdam(ours, 0.01)
+    dense = torch.optim.Adam(plain.parameters(), lr=0.01)
+    for start, rate in ((0, 0.01), (50, 0.003), (90, 0.02)):
+        optimizer.set_rate(rate)
+        dense.param_groups[0]["lr"] = rate
+        train(ours, optimizer, range(start, start + 40))
+        train_dense(plain, dense, range(start, start + 40))
+    optimizer.settle()
+    assert difference(ours, plain) < 1e-6
+
+
 def test_a_row_that_is_not_touched_any_more_moves_on_by_its_momentum() -> None:
     trained = model().double()
     optimizer = TableAdam(trained, 0.01)

@@ -2319,6 +2319,12 @@ export interface components {
              */
             table_version?: string;
             /**
+             * Values
+             * @description Let the model read the values of textual fields too; needs the enhancer llactr.
+             * @default false
+             */
+            values?: boolean;
+            /**
              * Warm Start
              * @description A version or alias of the model whose weights the training begins with: with a dataset of new rows, incremental training. Schema, backbone, enhancer and options are that version's, where none are given.
              */

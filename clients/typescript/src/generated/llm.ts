@@ -735,6 +735,11 @@ export interface components {
             part?: ("hour" | "weekday" | "elapsed_days") | null;
             /** Side */
             side?: ("user" | "item" | "context") | null;
+            /**
+             * Textual
+             * @description Whether a language model reads the values; by default the values decide.
+             */
+            textual?: boolean | null;
         };
         /**
          * FieldTableView

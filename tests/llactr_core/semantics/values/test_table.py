@@ -9,7 +9,7 @@ import pytest
 from llactr_core.errors import ArtifactError
 from llactr_core.schema import Field, Schema
 from llactr_core.semantics.table import Vectors
-from llactr_core.semantics.values.build import table_of, unit
+from llactr_core.semantics.values.gather import table_of, unit
 from llactr_core.semantics.values.table import ValueTable
 
 SCHEMA = Schema(name="films", fields=(Field(name="Title"), Field(name="genre", description="kind of film")))

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
+from llactr_core.bundle import Bundle
 from llactr_core.errors import ConflictError, DataError, JobCancelled, NotFoundError, UnavailableError
 from services.ctr.jobs import recipe as recipe_module
 from services.ctr.jobs.llm import FieldSemantics
 from services.ctr.jobs.refresh import end_tuning, refresh
 from services.ctr.jobs.state import StateFile
+from services.ctr.jobs.train import train
 from services.ctr.promotion.promotion import Promotion
 from services.ctr.registry.store import Registry
 from services.ctr.settings import CtrSettings
@@ -271,6 +273,32 @@ def test_with_a_table_version_nothing_is_tuned(
     assert {method for method, _, _ in llm.calls} == {"GET"}
     lineage = registry.get("tiny", result["new"]["version"]).lineage
     assert (lineage.table_version, lineage.parent, lineage.start_from) == (table.version, old, None)
+
+
+def test_a_champion_that_reads_values_has_a_successor_that_does(
+    attempts: Any,
+    registry: Registry,
+    promotion: Promotion,
+    work_settings: CtrSettings,
+    llm: Any,
+    run: Any,
+    tiny: Any,
+    dataset: Path,
+) -> None:
+    content = tiny.schema.model_dump(mode="json")
+    body = {"dataset": str(dataset), "schema": content, "backbone": "fm", "options": tiny.options, "values": True}
+    attempts.submit("train", "tiny", body)
+    first = train(attempts.next(), registry, promotion, work_settings)["version"]
+    attempts.store.succeed(attempts._job, {})
+    table = tiny.make_table(5)
+    llm.tables |= {table.version: table, "current": table}
+    attempts.submit("refresh", "tiny", {"table_version": "current"})
+    second = run()["new"]["version"]
+    tables = [Bundle.open(registry.bundle_path(v)).manifest["lineage"]["value_table"] for v in (first, second)]
+    assert None not in tables
+    assert tables[0] != tables[1], "another model read the values"
+    asked = [given["version"] for _, path, given in llm.calls if path == "/v1/embeddings"]
+    assert asked == [f"tiny@{tiny.make_table(0).version}", f"tiny@{table.version}"]
 
 
 def test_a_table_that_is_not_there_fails_the_job_and_not_the_champion(

@@ -4,13 +4,19 @@ import re
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from llm_stand_in import vector_of
 
+from llactr_core.bundle import VALUES, Bundle
 from llactr_core.errors import DataError, NotFoundError, OptionError, PermissionDenied, SchemaError, UnavailableError
 from llactr_core.scorer import Scorer
+from llactr_core.semantics.values.projection import ValueProjection
+from llactr_core.semantics.values.table import ValueTable
 from services.ctr.jobs import recipe as recipe_module
 from services.ctr.jobs.train import train
+from services.ctr.payloads import TrainRequest
 from services.ctr.promotion.promotion import Promotion
 from services.ctr.registry.store import Registry
 from services.ctr.settings import CtrSettings
@@ -76,6 +82,32 @@ def test_the_first_version_becomes_champion_and_the_next_only_on_request(
     assert (third["version"], third["promoted"]) == (second["version"], True)  # equal training, equal version
     champions = {"champion": second["version"], "previous": first["version"]}
     assert registry.aliases()["tiny"].items() >= champions.items()
+
+
+def test_values_of_textual_fields_are_read_once_by_the_llm_service(
+    attempts: Any, registry: Registry, run: Run, llm: Any, body: dict[str, Any], tiny: Any
+) -> None:
+    attempts.submit("train", "tiny", body | {"values": True})
+    context = attempts.next()
+    made = run(context=context)
+    (asked,) = [given for _, path, given in llm.calls if path == "/v1/embeddings"]
+    assert asked["version"] == f"tiny@{tiny.make_table(0).version}"
+    job = tiny.schema.fields[0].text
+    assert {f"{job}: student", f"{job}: retired"} <= set(asked["input"])
+    assert not any(text.endswith(": c1") for text in asked["input"]), "cities are numbers here, no words"
+    bundle = Bundle.open(registry.bundle_path(made["version"]))
+    assert (
+        bundle.manifest["lineage"]["value_table"] == ValueTable.load(context.directory / "values.safetensors").version
+    )  # type: ignore[index]
+    projection = ValueProjection.load(bundle.path / VALUES)
+    assert projection.rows_of("job", np.array([vector_of(f"{job}: pilot")], np.float32)).shape == (1, 5)
+    run(context=context)
+    assert llm.count("POST", "/v1/embeddings") == 1
+
+
+def test_values_without_an_enhancer_are_refused(body: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="reads no values"):
+        TrainRequest.model_validate(body | {"values": True, "enhancer": "none"})
 
 
 def test_lineage_is_enough_to_train_again(
