@@ -126,10 +126,9 @@ class Study:
                 "calibrates and one that judges; give a larger valid file"
             )
         self._judged_rows: dict[bool, Rows] = {}
-        self._key = _digest(
-            [plain.splits.train.digest(), plain.splits.valid.digest(), plain.encoder.schema.fingerprint, __version__]
-        )
-        self._left_out: list[str] = []
+        parts = (plain.splits.train, plain.splits.valid, plain.splits.test)
+        self._key = _digest([*(part.digest() for part in parts), plain.encoder.schema.fingerprint, __version__])
+        self._left_out: dict[str, str] = {}
         self._done = 0
         folder.mkdir(parents=True, exist_ok=True)
         optuna.logging.set_verbosity(logging.WARNING)
@@ -143,7 +142,8 @@ class Study:
         floor = floor_scores(self._plain.train, rows, self._plain.encoder.size)
         results = [self._arm(arm, backbone) for backbone in self._plan.backbones for arm in self.arms]
         slices = slices_of(self._plain.encoder, self._plain.train, rows)
-        return Outcome(judged, floor, results, slices, self.has_values, self._left_out)
+        left_out = [f"{of_what}: {what}" for of_what, what in self._left_out.items()]
+        return Outcome(judged, floor, results, slices, self.has_values, left_out)
 
     def _arm(self, arm: Arm, backbone: str) -> ArmResult:
         semantics = arm.semantics(self._read)
@@ -171,7 +171,7 @@ class Study:
         best = search(arm, name, objective, trials, self._storage, starts=starts, may_go_on=self._is_time_left)
         done = len(optuna.load_study(study_name=name, storage=self._storage).trials)
         if done < trials:
-            self._left_out.append(f"{backbone}, {arm.name}: {trials - done} of {trials} trials for lack of time")
+            self._left_out[f"{backbone}, {arm.name}"] = f"{trials - done} of {trials} trials for lack of time"
         return best, done
 
     def _scored(self, arm: Arm, backbone: str, semantics: Semantics, best: Options, seed: int) -> Floats:

@@ -1,6 +1,6 @@
 """Encoded rows in memory, and the batches of an epoch."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,11 +41,15 @@ class Rows:
 
 @dataclass(frozen=True)
 class Batch:
-    """B of the rows."""
+    """B of the rows.
+
+    `own` [B, S] are the ids whose rows of the table are taken, `ids` those whose texts are; by default the same ones.
+    """
 
     ids: Tensor
     weights: Tensor | None
     labels: Tensor
+    own: Tensor | None = None
 
 
 def load_rows(source: Source, schema: Schema, encoder: Encoder) -> Rows:
@@ -88,6 +92,8 @@ class TrainingBatches:
         batch_size: B; the last batch of an epoch may be smaller.
         unseen_rate: z.
         seed: of the order and of the replacements.
+        entities: slots of fields that name one thing together (`entities`).
+        cold_rate: how often the fields of one are read as if the thing were not known, all of them at once.
     """
 
     def __init__(
@@ -98,7 +104,11 @@ class TrainingBatches:
         batch_size: int,
         unseen_rate: float,
         seed: int,
+        entities: Sequence[npt.NDArray[np.int64]] = (),
+        cold_rate: float = 0.0,
     ) -> None:
+        self._entities = [torch.from_numpy(slots) for slots in entities] if cold_rate else []
+        self._cold_rate = cold_rate
         self.rows = rows
         self.batch_size = batch_size
         self.seed = seed
@@ -123,7 +133,15 @@ class TrainingBatches:
         replaced = self._replaced.index_select(0, ids.flatten()).view_as(ids)
         ids = torch.where(torch.rand(ids.shape, generator=random) < replaced, self._unseen, ids)
         weights = None if self.rows.weights is None else self.rows.weights[which]
-        return Batch(ids, weights, self.rows.labels[which])
+        own = self._cold(ids, random) if self._entities else None
+        return Batch(ids, weights, self.rows.labels[which], own)
+
+    def _cold(self, ids: Tensor, random: torch.Generator) -> Tensor:
+        own = ids.clone()
+        for slots in self._entities:
+            rows = torch.nonzero(torch.rand(len(ids), generator=random) < self._cold_rate)  # [n, 1]
+            own[rows, slots] = self._unseen[slots]
+        return own
 
 
 def _group_numbers(groups: list[pa.DictionaryArray]) -> npt.NDArray[np.int64]:

@@ -149,11 +149,15 @@ def loss_of(model: CTRModel, batch: Batch, rows: Tensor, own: Tensor, options: T
 
 def train_step(model: CTRModel, optimizer: TableAdam, batch: Batch, options: TrainOptions) -> Tensor:
     """One step of the optimizer on a batch; returns its BCE, a scalar."""
-    if model.origins is None:
+    if model.origins is None and batch.own is None:
         rows, own, places = optimizer.look_up(batch.ids)
-    else:  # some ids share a row, but each has its own text
-        rows, places = torch.unique(batch.ids.long(), return_inverse=True)
-        _, shared, which = optimizer.look_up(model.origins[rows])
+    else:  # what has a row of the table in common can have another text
+        size = len(model.embedding.table)
+        ids = batch.ids.long()
+        taken = ids if batch.own is None else batch.own.long()
+        pairs, places = torch.unique(taken * size + ids, return_inverse=True)
+        rows, taken = pairs % size, pairs // size
+        _, shared, which = optimizer.look_up(taken if model.origins is None else model.origins[taken])
         own = shared.index_select(0, which)
     loss, bce = loss_of(model, replace(batch, ids=places), rows, own, options)
     loss.backward()  # type: ignore[no-untyped-call]

@@ -45,6 +45,13 @@ class TrainOptions(BaseModel):
     unseen_rate: float = Setting(
         default=0.25, ge=0, description="z: a value seen c times is replaced by the unseen id with z / (z + c)."
     )
+    cold_rate: float = Setting(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Share of the rows that training reads as if it did not know the things that fields name together "
+        "(a film by its number and its title): by the unseen ids, and by the texts where values are read.",
+    )
     held_out: float = Setting(
         default=0.5,
         ge=0,

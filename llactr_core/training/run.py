@@ -9,6 +9,7 @@ from llactr_core.semantics.semantics import Semantics
 from llactr_core.training.build import build_model
 from llactr_core.training.checkpoint import Checkpoint
 from llactr_core.training.data import TrainingBatches
+from llactr_core.training.entities import entities
 from llactr_core.training.held_out import HeldOut
 from llactr_core.training.loop import History, fit
 from llactr_core.training.options import TrainOptions
@@ -59,7 +60,14 @@ def train_model(
         warm.put_into(model, encoder)
     batch_size = options.batch_for(len(data.train))
     batches = TrainingBatches(
-        data.train, encoder.counts, encoder.unseen_ids, batch_size, options.unseen_rate, options.seed
+        data.train,
+        encoder.counts,
+        encoder.unseen_ids,
+        batch_size,
+        options.unseen_rate,
+        options.seed,
+        entities(encoder, data.train) if options.cold_rate else (),
+        options.cold_rate,
     )
     history = fit(
         model,
