@@ -51,6 +51,10 @@ class Backbone(nn.Module):
         The global bias w_0 is not part of a backbone: `llactr_core.enhancers.model.CTRModel` adds it.
         """
 
+    def hidden(self, v: Tensor, w: Tensor) -> Tensor:
+        """What the last layer reads, [B, H], from v [B, K, d] and w as `forward` does; by default the embeddings."""
+        return v.flatten(1)
+
     def pair_weights(self) -> Tensor | None:
         """Weights of <v_i, v_j> in the logit, [K, K], those above the diagonal count; None for no such term."""
         return None

@@ -38,6 +38,10 @@ class DeepFM(Backbone):
         y_fm = w.sum(1) + pairwise(v)  # [B]
         return y_fm + self.rest(v)  # [B]
 
+    def hidden(self, v: Tensor, w: Tensor) -> Tensor:
+        """The last hidden layer of the perceptron, [B, hidden[-1]]."""
+        return self.dnn.hidden(v.flatten(1))
+
     def pair_weights(self) -> Tensor:
         """One for each pair."""
         return torch.ones(self.fields, self.fields)

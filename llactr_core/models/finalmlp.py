@@ -99,12 +99,19 @@ class FinalMLP(Backbone):
         """Logit [B] from v [B, K, d]; w is not used."""
         return self.rest(v)
 
+    def hidden(self, v: Tensor, w: Tensor) -> Tensor:
+        """Both streams, [B, p + q]."""
+        return torch.cat(self._streams(v), 1)
+
     def rest(self, v: Tensor) -> Tensor:
         """All of the logit, [B]."""
-        o_1 = self.mlp_1(self.gate_1(v))  # [B, K, d] -> [B, K * d] -> [B, p]
-        o_2 = self.mlp_2(self.gate_2(v))  # [B, K, d] -> [B, K * d] -> [B, q]
+        o_1, o_2 = self._streams(v)
         y: Tensor = self.fusion(o_1, o_2)  # [B]
         return y
+
+    def _streams(self, v: Tensor) -> tuple[Tensor, Tensor]:
+        """o_1 [B, p] and o_2 [B, q] from v [B, K, d]."""
+        return self.mlp_1(self.gate_1(v)), self.mlp_2(self.gate_2(v))
 
     def terms(self, v: Tensor, w: Tensor) -> Terms:
         """Nothing of it is of one field or of one pair."""

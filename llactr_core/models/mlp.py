@@ -40,6 +40,11 @@ class MLP(nn.Module):
         self.layers = nn.Sequential(*layers)
         self.outputs = hidden[-1] if outputs is None else outputs
 
+    def hidden(self, x: Tensor) -> Tensor:
+        """[B, inputs] -> the last hidden layer [B, hidden[-1]], where a linear layer to `outputs` follows."""
+        y: Tensor = self.layers[:-1](x)
+        return y
+
     def forward(self, x: Tensor) -> Tensor:
         """[B, inputs] -> [B, outputs], or the last hidden layer [B, hidden[-1]] where no `outputs` were asked for."""
         y: Tensor = self.layers(x)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pydantic import ValidationError
 
 from llactr_core.errors import OptionError
+from llactr_core.models.autoint import AutoInt
 from llactr_core.models.base import Backbone, BackboneOptions, Shape
 from llactr_core.models.deepfm import DeepFM
 from llactr_core.models.finalmlp import FinalMLP
@@ -20,6 +21,7 @@ BACKBONES: dict[str, type[Backbone]] = {
     "fmfm": FmFM,
     "finalmlp": FinalMLP,
     "wukong": Wukong,
+    "autoint": AutoInt,
 }
 
 

@@ -101,6 +101,11 @@ class Wukong(Backbone):
         """Logit [B] from v [B, K, d]; w is not used."""
         return self.rest(v)
 
+    def hidden(self, v: Tensor, w: Tensor) -> Tensor:
+        """The last hidden layer of the head, [B, hidden[-1]]."""
+        x: Tensor = self.layers(v)
+        return self.mlp.hidden(x.flatten(1))
+
     def rest(self, v: Tensor) -> Tensor:
         """All of the logit, [B]."""
         x: Tensor = self.layers(v)  # [B, K, d] -> [B, n_F + n_L, d]

@@ -1,4 +1,4 @@
-"""The six models again, in plain numpy with loops, written from the papers' formulas: slow and independent.
+"""The seven models again, in plain numpy with loops, written from the papers' formulas: slow and independent.
 
 A reference takes v [B, K, d], w [B, K], the parameters by name, and the sides of the fields; it returns logits [B].
 Nothing here is shared with `llactr_core.models`, except that parameters are found by their names.
@@ -126,6 +126,29 @@ def wukong(v: Array, w: Array, parameters: Parameters, sides: Sides) -> float:
     return float(mlp(np.concatenate(list(x)), parameters, "mlp.layers", last_is_linear=True)[0])
 
 
+@per_row
+def autoint(v: Array, w: Array, parameters: Parameters, sides: Sides) -> float:
+    heads, x, layer = 2, v, 0
+    while f"layers.{layer}.query.weight" in parameters:
+        query, key, value, residual = (
+            parameters[f"layers.{layer}.{part}.weight"] for part in ("query", "key", "value", "residual")
+        )
+        width = len(query) // heads
+        rows = []
+        for i in range(len(x)):
+            mixed: list[float] = []
+            for first in range(0, heads * width, width):
+                of_head = slice(first, first + width)
+                scores = [dot(query[of_head] @ x[i], key[of_head] @ x[j]) for j in range(len(x))]
+                shares = [math.exp(score) / math.fsum(math.exp(other) for other in scores) for score in scores]
+                values = [value[of_head] @ x[j] for j in range(len(x))]
+                mixed += [math.fsum(shares[j] * values[j][c] for j in range(len(x))) for c in range(width)]
+            rows.append(np.maximum(np.array(mixed) + residual @ x[i], 0.0))
+        x = np.array(rows)
+        layer += 1
+    return dot(parameters["head.weight"][0], np.concatenate(list(x)))
+
+
 REFERENCES: dict[str, Reference] = {
     "fm": fm,
     "deepfm": deepfm,
@@ -133,4 +156,5 @@ REFERENCES: dict[str, Reference] = {
     "fmfm": fmfm,
     "finalmlp": finalmlp,
     "wukong": wukong,
+    "autoint": autoint,
 }

@@ -20,6 +20,7 @@ SMALL: dict[str, dict[str, object]] = {
     "fmfm": {},
     "finalmlp": {"hidden_1": (7, 6), "hidden_2": (8,), "gate_hidden": (7,), "heads": 2},
     "wukong": {"layers": 2, "fmb": 2, "lcb": 1, "rank": 2, "fmb_hidden": (4,), "hidden": (9,)},
+    "autoint": {"layers": 2, "heads": 2, "head_width": 3},
 }
 CASES = [pytest.param(name, SIDES, id=name) for name in BACKBONES]
 CASES.append(pytest.param("finalmlp", (None, "item", None, None), id="finalmlp-without-user-side"))
@@ -135,7 +136,7 @@ def test_the_seed_decides_the_weights(name: str) -> None:
     same, again, other = models
     assert same.keys() == again.keys()
     assert all(torch.equal(same[key], again[key]) for key in same)
-    random = name in ("deepfm", "finalmlp", "wukong")
+    random = name in ("deepfm", "finalmlp", "wukong", "autoint")
     assert any(not torch.equal(same[key], other[key]) for key in same) == random
 
 
@@ -147,7 +148,7 @@ def test_training_starts_from_an_fm(name: str) -> None:
     torch.testing.assert_close(model(v, w), fm(v, w))
 
 
-@pytest.mark.parametrize("name", ["deepfm", "finalmlp", "wukong"])
+@pytest.mark.parametrize("name", ["deepfm", "finalmlp", "wukong", "autoint"])
 def test_dropout_is_active_in_training_only(name: str) -> None:
     model = build_backbone(name, Shape(4, 8, SIDES), {"dropout": 0.5})
     v, w = inputs(4, 4, 8)
@@ -200,3 +201,23 @@ def test_learns_interactions_from_small_embeddings(name: str) -> None:
         loss.backward()
         optimizer.step()
     assert loss.item() < 0.25
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_the_last_hidden_layer_moves_with_every_field(name: str) -> None:
+    model = make(name, 4, 3, SIDES)
+    v, w = inputs(3, 4, 3)
+    v = v.float().requires_grad_()
+    hidden = model.hidden(v, first_order(model, w).float())
+    assert hidden.ndim == 2
+    assert len(hidden) == 3
+    (slope,) = torch.autograd.grad(hidden.square().sum(), v)
+    assert (slope.abs().sum((0, 2)) > 0).all()
+
+
+@pytest.mark.parametrize(("name", "head"), [("wukong", "mlp.layers.3.weight"), ("autoint", "head.weight")])
+def test_the_logit_is_linear_in_the_last_hidden_layer(name: str, head: str) -> None:
+    model = make(name, 4, 3, SIDES)
+    v, w = inputs(5, 4, 3)
+    v, w = v.float(), first_order(model, w).float()
+    torch.testing.assert_close(model.hidden(v, w) @ dict(model.named_parameters())[head][0], model(v, w))

@@ -12,6 +12,7 @@ SHAPE = Shape(3, 4, ("user", "item", None))
 
 @pytest.mark.parametrize(("name", "linear"), [
     ("fm", True), ("deepfm", True), ("fwfm", True), ("fmfm", True), ("finalmlp", False), ("wukong", False),
+    ("autoint", False),
 ])  # fmt: skip
 def test_builds_every_backbone_by_name(name: str, linear: bool) -> None:
     model = build_backbone(name, SHAPE, {})

@@ -53,7 +53,7 @@ def test_a_pair_is_what_the_logit_loses_without_both_of_its_fields(name: str) ->
     assert np.abs(pairs.numpy()).max() > 0.1
 
 
-@pytest.mark.parametrize("name", ["finalmlp", "wukong"])
+@pytest.mark.parametrize("name", ["finalmlp", "wukong", "autoint"])
 def test_a_deep_model_has_no_terms_of_its_own(name: str) -> None:
     model, v, w = make(name)
     terms = model.terms(v, w)
