@@ -1,7 +1,7 @@
 """How long-running work tells where it stands."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,15 @@ class Progress:
 
 
 ProgressCallback = Callable[[Progress], None]
+
+
+def within(tell: ProgressCallback, start: float, end: float) -> ProgressCallback:
+    """A callback that passes reports on as the share `start`..`end` of a larger piece of work."""
+
+    def part(progress: Progress) -> None:
+        tell(replace(progress, done=start + (end - start) * progress.done))
+
+    return part
 
 
 def silent(_: Progress) -> None:

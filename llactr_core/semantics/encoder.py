@@ -133,6 +133,12 @@ class TextEncoder:
         pooled = pool(hidden.float(), mask, self.template.pooling)  # [B, D]
         return functional.normalize(pooled, dim=-1) if self.template.normalise else pooled
 
+    def states(self, rows: Sequence[Tokens]) -> Tensor:
+        """Last hidden states float32 [B, T, D] of token rows, padded on the right, with gradient where allowed."""
+        ids, mask = self._pad_rows(rows)
+        with self._autocast():
+            return self._hidden(rows, ids, mask).float()
+
     def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Vectors float32 [B, D] of texts, in their order; batches hold texts of like length."""
         return self.embed_tokens(self.tokenize(texts))

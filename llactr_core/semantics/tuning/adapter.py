@@ -17,6 +17,7 @@ from llactr_core.errors import ArtifactError, OptionError
 from llactr_core.files import write_atomic
 from llactr_core.semantics.encoder import TextEncoder
 from llactr_core.semantics.options import SsftOptions
+from llactr_core.semantics.tuning.run import copied
 
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
@@ -80,7 +81,7 @@ def lora_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
 
 def read_adapter(model: nn.Module) -> dict[str, Tensor]:
     """A copy of the adapter's parameters, on the CPU."""
-    return {name: value.detach().cpu().clone() for name, value in lora_parameters(model).items()}
+    return copied(lora_parameters(model))
 
 
 def write_adapter(model: nn.Module, state: Mapping[str, Tensor]) -> None:
