@@ -2,13 +2,15 @@
 
 manifest.json         format, schema, options, lineage, metrics, and the SHA-256 of every other file
 weights.safetensors   all trained weights; `embedding.table` is what the scorer looks rows up in, `bias` is w_0, and
-                      `serving.pairs` are the constant weights of <v_i, v_j>, with those of the enhancer
-graph.onnx            v -> what else is in the logit (absent where that is nothing, as in an FM)
+                      `serving.pairs` are the constant weights of <v_i, v_j>, with those of the enhancer;
+                      `serving.scenes` is what the aggregation encoder reads of the scene's ids (with LARR)
+graph.onnx            v (with LARR: v, scenes) -> what else is in the logit (absent where that is nothing, as in an FM)
 vocabulary.arrow, encoding.json    values, counts and knots of the encoder
 index.npy             the flat hash from a value's bytes to its place in the vocabulary
 field_table.safetensors            the field vectors that the model was trained with (absent without an enhancer)
 values.safetensors    how the row of a value that train never had follows from the vector of its text (absent without
                       value semantics)
+scenes.safetensors    how the scene row of such a value follows from it (absent without LARR)
 calibration.json      the map from logits to probabilities
 explain.onnx          rows -> the terms of the logit, for explanations
 gate.parquet          held-out rows, as they came, on which a promotion is judged (absent where none were held out)
@@ -36,10 +38,11 @@ FORMAT_VERSION = 3
 READABLE = (1, 2, 3)
 MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
-TABLE, BIAS, PAIRS = "embedding.table", "bias", "serving.pairs"  # of the weights
+TABLE, BIAS, PAIRS, SCENES = "embedding.table", "bias", "serving.pairs", "serving.scenes"  # of the weights
 GRAPH = "graph.onnx"
 FIELD_TABLE = "field_table.safetensors"
 VALUES = "values.safetensors"
+SCENE_VALUES = "scenes.safetensors"
 GOLDEN = "golden.json"
 CALIBRATION = "calibration.json"
 EXPLANATION = "explain.onnx"

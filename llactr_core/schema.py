@@ -48,6 +48,9 @@ class Field(BaseModel):
     textual: bool | None = Setting(
         default=None, description="Whether a language model reads the values; by default the values decide."
     )
+    scene: bool = Setting(
+        default=False, description="Whether the field tells when, where or how a request comes (time, weather, device)."
+    )
 
     @field_validator("name", "description", "source")
     @classmethod
@@ -60,6 +63,16 @@ class Field(BaseModel):
     def _part_needs_source(self) -> Self:
         if (self.part is None) != (self.source is None):
             raise ValueError(f"field {self.name!r}: 'source' and 'part' go together; give both or neither")
+        return self
+
+    @model_validator(mode="after")
+    def _scene_is_categorical(self) -> Self:
+        if self.scene and (self.kind != Kind.CATEGORICAL or self.part == "elapsed_days"):
+            kind = self.part or self.kind.value
+            raise ValueError(
+                f"field {self.name!r}: a field of the scene has one value in words, but this one is {kind}; "
+                "use 'kind: categorical', or leave 'scene' out"
+            )
         return self
 
     @property
@@ -110,6 +123,8 @@ class Schema(BaseModel):
         for field in content["fields"]:
             if field["textual"] is None:  # as in schemas that are older than this setting
                 del field["textual"]
+            if not field["scene"]:  # likewise
+                del field["scene"]
         return _digest(content)
 
     @property

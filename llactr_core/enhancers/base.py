@@ -1,6 +1,7 @@
 """What an enhancer adds to a backbone."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -43,11 +44,32 @@ class Features:
 
 
 class Enhancer(nn.Module):
-    """Base of the enhancers, and the one that adds nothing."""
+    """Base of the enhancers, and the one that adds nothing.
+
+    `adds_field` says whether `field` gives one: the backbone then reads K + 1 fields.
+    """
+
+    adds_field: ClassVar[bool] = False
 
     def loss(self, features: Features) -> Tensor:
         """What is added to the BCE, a scalar, for the feature embeddings of a batch."""
         return features.vectors.new_zeros(())
+
+    def row_loss(self, v: Tensor, ids: Tensor) -> Tensor | None:
+        """What is added to the BCE for the rows of a batch, a scalar; None: nothing.
+
+        Args:
+            v: what the backbone read, [B, K, d], or [B, K + 1, d] where `field` adds one.
+            ids: int64 [B, S], equal where the rows' values are.
+        """
+        return None
+
+    def field(self, ids: Tensor) -> Tensor | None:
+        """One more field of each row, [B, d (+ 1)] as a row of the table is, from its ids int64 [B, S]; None: none.
+
+        It depends on several ids of a row, so unlike `offsets` it is a part of the serving graph.
+        """
+        return None
 
     def offsets(self, rows: Tensor) -> Tensor | None:
         """What joins the table's rows of these ids before they are looked up, [R, d (+ 1)] of int64 [R]; None: nothing.

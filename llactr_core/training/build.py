@@ -8,6 +8,8 @@ from torch import Tensor
 from llactr_core.data.encoding import Encoder
 from llactr_core.data.vocabulary import UNSEEN
 from llactr_core.enhancers.base import Enhancer
+from llactr_core.enhancers.larr.larr import Larr
+from llactr_core.enhancers.larr.scenes import Scenes, scene_fields
 from llactr_core.enhancers.llactr import Llactr
 from llactr_core.enhancers.model import CTRModel
 from llactr_core.enhancers.values import FieldFeatures, ValueOffsets
@@ -33,7 +35,10 @@ def build_model(encoder: Encoder, semantics: Semantics, options: TrainOptions) -
     """
     torch.manual_seed(options.seed)
     schema = encoder.schema
-    shape = Shape(len(schema.fields), options.width, tuple(f.side for f in schema.fields))
+    sides: tuple[str | None, ...] = tuple(f.side for f in schema.fields)
+    if options.enhancer == "larr":
+        sides = (*sides, "context")  # one more field: the scene's aggregate
+    shape = Shape(len(sides), options.width, sides)
     backbone = build_backbone(options.backbone, shape, options.backbone_options)
     slot_field = torch.from_numpy(encoder.slot_field.astype(np.int64))
     embedding = FeatureEmbedding(encoder.size, options.width, slot_field, BACKBONES[options.backbone].first_order)
@@ -54,10 +59,25 @@ def value_projection(table: Tensor, encoder: Encoder, offsets: ValueOffsets, rec
     return ValueProjection(fields, recipe)
 
 
+def scenes_of(encoder: Encoder, semantics: Semantics) -> Scenes:
+    """The scenes of an encoder's rows.
+
+    Raises:
+        OptionError: the schema marks no scene, or there is no value table.
+        SchemaError: the value table lacks a field of the scene.
+    """
+    if semantics.values is None:
+        scene_fields(encoder.schema)  # says first what comes first
+        raise OptionError("enhancer 'larr' needs the vectors of the scene's values; give a value table", field="values")
+    return Scenes.of(encoder, semantics.values)
+
+
 def _enhancer(encoder: Encoder, semantics: Semantics, options: TrainOptions) -> Enhancer:
-    if options.enhancer == "none":
+    if options.enhancer in ("none", "ctrl"):
         return Enhancer()
     first_order = BACKBONES[options.backbone].first_order
+    if options.enhancer == "larr":
+        return Larr(scenes_of(encoder, semantics), options.width, first_order, options.larr)
     values = None if semantics.values is None else _offsets(encoder, semantics.values, options, first_order)
     vectors = _field_vectors(encoder.schema, semantics.fields) if options.llactr.needs_fields else None
     return Llactr(vectors, options.width, options.llactr, values)

@@ -134,17 +134,19 @@ def loss_of(model: CTRModel, batch: Batch, rows: Tensor, own: Tensor, options: T
     offsets = model.enhancer.offsets(rows)
     table = own if offsets is None else own + offsets
     with torch.autocast(table.device.type, torch.bfloat16, enabled=options.precision == "bf16"):
-        logit, v = model(batch.ids, batch.weights, table)
+        logit, v = model(batch.ids, batch.weights, table, rows)
     bce = functional.binary_cross_entropy_with_logits(logit.to(table.dtype), batch.labels)
     if batch.weights is None:
         features = Features.of_rows(table[:, : model.embedding.width], batch.ids)
     else:
-        features = Features.of(v)
+        features = Features.of(v[:, : model.embedding.fields])
     if options.l2_by == "occurrence":
-        squares = v.shape[1] * features.mean_square()
+        squares = model.embedding.fields * features.mean_square()
     else:
         squares = own[:, : model.embedding.width].square().sum() / len(batch.labels)
-    return bce + model.enhancer.loss(features) + options.embedding_l2 * squares, bce
+    loss = bce + model.enhancer.loss(features) + options.embedding_l2 * squares
+    of_rows = model.enhancer.row_loss(v, batch.ids)
+    return (loss if of_rows is None else loss + of_rows), bce
 
 
 def train_step(model: CTRModel, optimizer: TableAdam, batch: Batch, options: TrainOptions) -> Tensor:

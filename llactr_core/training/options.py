@@ -5,6 +5,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic import Field as Setting
 
+from llactr_core.enhancers.ctrl.options import CtrlOptions
+from llactr_core.enhancers.larr.options import LarrOptions
 from llactr_core.enhancers.options import LlactrOptions
 from llactr_core.errors import OptionError
 
@@ -16,8 +18,10 @@ class TrainOptions(BaseModel):
 
     backbone: str = "deepfm"
     backbone_options: dict[str, object] = {}
-    enhancer: Literal["none", "llactr"] = "llactr"
+    enhancer: Literal["none", "llactr", "larr", "ctrl"] = "llactr"
     llactr: LlactrOptions = LlactrOptions()
+    larr: LarrOptions = LarrOptions()
+    ctrl: CtrlOptions = CtrlOptions()
     width: int = Setting(default=16, ge=1, le=512, description="d, the width of a feature embedding.")
     batch_size: int | None = Setting(
         default=None, ge=1, description="Rows a step; by default N / 128 within 256..4096."

@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import torch
 from safetensors.torch import save_file
+from torch import Tensor
 
 from llactr_core import __version__
 from llactr_core.bundle import (
@@ -20,6 +21,8 @@ from llactr_core.bundle import (
     GOLDEN,
     GRAPH,
     PAIRS,
+    SCENE_VALUES,
+    SCENES,
     TABLE,
     VALUES,
     WEIGHTS,
@@ -31,14 +34,17 @@ from llactr_core.data.canonical import canonical, plain_array
 from llactr_core.data.encoding import Encoder
 from llactr_core.data.read import Source
 from llactr_core.data.splits import Splits
+from llactr_core.enhancers.larr.larr import Larr
 from llactr_core.enhancers.llactr import Llactr
 from llactr_core.enhancers.model import CTRModel
 from llactr_core.export.explanation import export_explanation
 from llactr_core.export.graph import export_graph
 from llactr_core.metrics.report import evaluate
-from llactr_core.progress import Progress, ProgressCallback
+from llactr_core.progress import Progress, ProgressCallback, within
 from llactr_core.schema import Schema
 from llactr_core.semantics.semantics import Semantics
+from llactr_core.semantics.weights import DEFAULT_MODEL
+from llactr_core.training.align import Aligned, align
 from llactr_core.training.build import value_projection
 from llactr_core.training.checkpoint import Checkpoint
 from llactr_core.training.data import Rows
@@ -49,6 +55,7 @@ from llactr_core.training.run import train_model
 from llactr_core.training.warm import WarmStart
 
 GOLDEN_ROWS = 16
+ALIGNED = 0.8  # the share of the bar at which an alignment has ended
 
 
 def train_bundle(
@@ -62,6 +69,8 @@ def train_bundle(
     *,
     read_test: bool = False,
     start_from: Path | None = None,
+    language_model: str = DEFAULT_MODEL,
+    auto: Mapping[str, object] | None = None,
 ) -> Bundle:
     """Train on train, stop early on a part of valid, calibrate on another one, and write the bundle `out`.
 
@@ -75,6 +84,8 @@ def train_bundle(
         progress: is told the stage, the loss and the time left; may raise JobCancelled.
         read_test: also measure the test split; choices must not rest on it.
         start_from: a bundle to go on from (a warm start); its vocabularies are extended by those of train.
+        language_model: name or folder of the one that the enhancer "ctrl" aligns the backbone with.
+        auto: how the options were chosen, where they were; for the manifest.
 
     Raises:
         DataError, SchemaError, OptionError: data, schema or options do not fit; nothing is written.
@@ -83,10 +94,16 @@ def train_bundle(
     started = time.monotonic()
     progress(Progress("reading the data", 0.0))
     warm = None if start_from is None else WarmStart.load(start_from, schema, options)
-    semantics = Semantics() if options.enhancer == "none" else semantics
+    semantics = Semantics() if options.enhancer in ("none", "ctrl") else semantics
     data = Prepared.read(splits, schema, semantics.values, None if warm is None else warm.encoder)
-    checkpoint = Checkpoint(checkpoints, _run_key(splits, schema, semantics, options, warm))
-    trained = train_model(data, semantics, options, checkpoint, progress, warm=warm)
+    aligned: Aligned | None = None
+    tell = progress
+    if options.enhancer == "ctrl":
+        stage_1, tell = within(progress, 0.0, ALIGNED), within(progress, ALIGNED, 1.0)
+        aligned = align(data, options, language_model, checkpoints, stage_1, start=warm)
+    begin = warm if aligned is None else aligned.start
+    checkpoint = Checkpoint(checkpoints, _run_key(splits, schema, semantics, options, begin))
+    trained = train_model(data, semantics, options, checkpoint, tell, warm=begin)
     encoder, model, history, held_out = data.encoder, trained.model, trained.history, trained.held_out
 
     progress(Progress("exporting", 0.99))
@@ -105,6 +122,8 @@ def train_bundle(
         "parameters": sum(p.numel() for p in model.parameters()),
         "evaluations": history.evaluations,
     }
+    if aligned is not None:
+        metrics["alignment"] = aligned.measured
     manifest: dict[str, object] = {
         "schema": schema.model_dump(mode="json"),
         "options": options.model_dump(mode="json"),
@@ -115,19 +134,19 @@ def train_bundle(
             "field_table": None if semantics.fields is None else semantics.fields.version,
             "value_table": None if semantics.values is None else semantics.values.version,
             "start_from": None if warm is None else warm.version,
+            "alignment": None if aligned is None else aligned.lineage,
             "code": __version__,
             "torch": torch.__version__,
+            **({} if auto is None else {"auto": dict(auto)}),
         },
     }
 
-    offsets = model.enhancer.values if isinstance(model.enhancer, Llactr) else None
+    enhancer = model.enhancer
+    offsets = enhancer.values if isinstance(enhancer, Llactr) else None
 
     def write_files(directory: Path) -> None:
         encoder.save(directory)
-        weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-        weights[TABLE] = model.folded().contiguous()
-        pairs = model.constant_pairs()
-        save_file(weights if pairs is None else {**weights, PAIRS: pairs}, directory / WEIGHTS)
+        save_file(_weights(model), directory / WEIGHTS)
         export_graph(model, directory / GRAPH)
         export_explanation(model, directory / EXPLANATION)
         if semantics.fields is not None:
@@ -135,6 +154,8 @@ def train_bundle(
         if semantics.values is not None and offsets is not None:
             projection = value_projection(model.embedding.table, encoder, offsets, semantics.values.recipe)
             projection.save(directory / VALUES)
+        if semantics.values is not None and isinstance(enhancer, Larr):
+            enhancer.projection(semantics.values.recipe).save(directory / SCENE_VALUES)
         (directory / CALIBRATION).write_text(json.dumps(calibrator.as_json()), encoding="utf-8")
         held_out.reference(model, calibrator, encoder).save(directory)
         rows = held_out.rows_as_they_came(splits.valid, schema)
@@ -146,6 +167,19 @@ def train_bundle(
     bundle = write_bundle(out, manifest, metrics, write_files)
     checkpoint.delete()
     return bundle
+
+
+@torch.no_grad()
+def _weights(model: CTRModel) -> dict[str, Tensor]:
+    """All trained weights, and what the scorer reads of them."""
+    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    weights[TABLE] = model.folded().contiguous()
+    pairs, fields = model.constant_pairs(), model.embedding.fields
+    if pairs is not None:
+        weights[PAIRS] = pairs[:fields, :fields].contiguous()  # those of one more field are in the graph
+    if isinstance(model.enhancer, Larr):
+        weights[SCENES] = model.enhancer.scene_rows()
+    return weights
 
 
 def _golden(model: CTRModel, encoder: Encoder, splits: Splits, calibrator: Calibrator) -> dict[str, object]:

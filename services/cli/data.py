@@ -29,6 +29,23 @@ def prepare(
 
 
 @app.command()
+def simulate(
+    out: Annotated[Path, typer.Option(help="The folder for train, valid and test.parquet and schema.yaml.")],
+    rows: Annotated[int, typer.Option(help="Of all parts together.")] = 60_000,
+    seed: Annotated[int, typer.Option(help="Equal seeds give equal files.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Make a click log of food delivery with scenes (time, place, weather, device) whose effect is known."""
+    from llactr_core.datasets.takeaway import simulate_takeaway
+
+    with Display() as display:
+        made = simulate_takeaway(out, rows, seed, display.progress("takeaway"))
+    say(", ".join(f"{part}: {count} rows" for part, count in made.rows.items()))
+    say(f"written to {made.path}; try `llactr train --data {made.path} --enhancer larr --out BUNDLE`")
+    result({"path": str(made.path), "schema": str(made.schema), "rows": made.rows}, as_json)
+
+
+@app.command()
 def sample(
     out: Annotated[Path | None, typer.Option(help="Copy it to this folder.")] = None, as_json: AsJson = False
 ) -> None:

@@ -1,0 +1,84 @@
+"""The three kinds of pairs of stage 2 of LARR (arXiv 2408.11523), built from the clicks."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import numpy as np
+
+from llactr_core.enhancers.larr.corpus import CLICKED, Corpus, mark
+
+Kind = Literal["user_user", "item_item", "user_item"]
+KINDS: tuple[Kind, ...] = ("user_user", "item_item", "user_item")
+SHOWN = 5  # clicked items that a user's text names
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two texts that belong together, and what each is of: no two texts of one thing are negatives of each other."""
+
+    left: str
+    right: str
+    left_key: str
+    right_key: str
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """As many pairs of each kind as of the others; a kind that the clicks do not have is empty."""
+
+    of: Mapping[Kind, Sequence[Pair]]
+
+    @classmethod
+    def draw(cls, corpus: Corpus, most: int, seed: int) -> Self:
+        """At most `most` pairs of each kind, drawn at random.
+
+        Users who clicked the same item are a pair, so are items that one user clicked, and a user with each item that
+        he clicked. The text of a user names what else he clicked, never what makes the pair.
+        """
+        random = np.random.default_rng([seed, 4])
+        by_item, by_user = _grouped(corpus)
+        found: dict[Kind, list[Pair]] = {kind: [] for kind in KINDS}
+        order = random.permutation(len(corpus.clicks))
+        for user, item in (corpus.clicks[i] for i in order):
+            if all(len(pairs) >= most for pairs in found.values()):
+                break
+            alike = [one for one in by_item[item] if one != user]
+            others = [one for one in by_user[user] if one != item]
+            text, here = _user_text(corpus, user, by_user, item), corpus.items[item].text()
+            _add(found["user_item"], most, Pair(text, here, user, item))
+            if alike:
+                other = alike[int(random.integers(len(alike)))]
+                _add(found["user_user"], most, Pair(text, _user_text(corpus, other, by_user, item), user, other))
+            if others:
+                other = others[int(random.integers(len(others)))]
+                _add(found["item_item"], most, Pair(here, corpus.items[other].text(), item, other))
+        return cls(found)
+
+
+def _add(pairs: list[Pair], most: int, pair: Pair) -> None:
+    if len(pairs) < most and pair.left.strip() and pair.right.strip():
+        pairs.append(pair)
+
+
+def _grouped(corpus: Corpus) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """The users of each item, and the items of each user."""
+    by_item: dict[str, list[str]] = defaultdict(list)
+    by_user: dict[str, list[str]] = defaultdict(list)
+    for user, item in corpus.clicks:
+        by_item[item].append(user)
+        by_user[user].append(item)
+    return by_item, by_user
+
+
+def _user_text(corpus: Corpus, user: str, by_user: Mapping[str, Sequence[str]], without: str) -> str:
+    """The user's attributes and the last items that were clicked, but for one, each by its attributes in short."""
+    shown = [one for one in by_user[user] if one != without][-SHOWN:]
+    clicked = " | ".join(_short(corpus, item) for item in shown)
+    return f"{corpus.users[user].text()} {mark(CLICKED)} {clicked}".strip()
+
+
+def _short(corpus: Corpus, item: str) -> str:
+    """An item without its description and without marks."""
+    return ", ".join(value for name, value in corpus.items[item].attributes if name != corpus.described)
