@@ -10,6 +10,7 @@ from llactr_core.data.values.words import copy, prefetch, real
 Floats = npt.NDArray[np.float32]
 NO_WEIGHTS = np.empty((0, 0), np.float32)
 NO_PAIRS = np.empty((0, 0), np.float32)
+NO_ROWS = np.empty((0, 0), np.float32)
 _AHEAD = 8  # rows whose embeddings are on their way while one is read
 _LINE = uint64(64)  # bytes that come at once
 _FLOAT = uint64(4)
@@ -44,15 +45,16 @@ def _pair_sum(v, pairs, fields, width):
 
 
 @njit(
-    types.void(_MATRIX, _IDS, _MATRIX, _FIELDS, _MATRIX, types.float32[:, :, ::1], types.float32[::1]),
+    types.void(_MATRIX, _MATRIX, _IDS, _MATRIX, _FIELDS, _MATRIX, types.float32[:, :, ::1], types.float32[::1]),
     cache=True,
     nogil=True,
 )
-def look_up(table, ids, weights, fields, pairs, v, logits):
+def look_up(table, more, ids, weights, fields, pairs, v, logits):
     """Put the embeddings of ids into v, and sum_k w_k + sum_{i<j} pairs_ij <v_i, v_j> into logits.
 
     Args:
         table: [V, c]; the first columns are the embedding, a column behind those that fit into v is w.
+        more: [M, c], the rows of the ids from V on; [0, 0] for none.
         ids: [B, S].
         weights: [B, S], of the slots in their field's sum; [0, 0] for one slot per field that counts once.
         fields: the field of each slot, [S].
@@ -63,10 +65,12 @@ def look_up(table, ids, weights, fields, pairs, v, logits):
     many, width, columns = uint64(v.shape[1]), uint64(v.shape[2]), uint64(table.shape[1])
     known, matrix, place = uint64(table.ctypes.data), uint64(pairs.ctypes.data), uint64(v.ctypes.data)
     stride = columns * _FLOAT
+    beyond, first_beyond = uint64(more.ctypes.data), uint64(len(table))
     for b in range(len(ids)):
         if b + _AHEAD < len(ids):
             for s in range(ids.shape[1]):
-                line = known + uint64(ids[b + _AHEAD, s]) * stride
+                number = uint64(ids[b + _AHEAD, s])
+                line = known + number * stride if number < first_beyond else beyond + (number - first_beyond) * stride
                 end = line + stride
                 while line < end:
                     prefetch(line)
@@ -76,7 +80,8 @@ def look_up(table, ids, weights, fields, pairs, v, logits):
         if len(weights):
             v[b] = 0
         for s in range(ids.shape[1]):
-            source = known + uint64(ids[b, s]) * stride
+            number = uint64(ids[b, s])
+            source = known + number * stride if number < first_beyond else beyond + (number - first_beyond) * stride
             if len(weights):
                 share = weights[b, s]
                 for j in range(v.shape[2]):

@@ -1,8 +1,9 @@
 """Rows to click probabilities, from a bundle and without torch."""
 
+import copy
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -18,6 +19,7 @@ from llactr_core.bundle import (
     GOLDEN,
     GRAPH,
     PAIRS,
+    SCENES,
     TABLE,
     WEIGHTS,
     Bundle,
@@ -30,7 +32,9 @@ from llactr_core.data.values.json_rows import JsonReader
 from llactr_core.data.vocabulary import Ids
 from llactr_core.errors import BundleError, SchemaError
 from llactr_core.files import mapped_tensor
-from llactr_core.look_up import NO_PAIRS, NO_WEIGHTS, Floats, look_up
+from llactr_core.look_up import NO_PAIRS, NO_ROWS, NO_WEIGHTS, Floats, look_up
+from llactr_core.overlay import Added, Overlay
+from llactr_core.scene_rows import SceneRows
 from llactr_core.session import open_session
 
 TOLERANCE = 1e-6
@@ -67,7 +71,9 @@ class Weights:
         width: d.
         pairs: [K, K], or [0, 0] where there are none.
         bias: w_0.
-        graph: ONNX, v [B, K, d] -> [B]; None where there is no such part.
+        graph: ONNX, v [B, K, d] -> [B]; None where there is no such part. With scenes, (v, scenes [B, S, D']) -> [B].
+        scenes: what the graph reads of the scene's ids; None where it reads none.
+        more: [M, c], the rows of the ids from V on, an overlay's.
     """
 
     table: Floats
@@ -75,6 +81,8 @@ class Weights:
     pairs: Floats
     bias: float
     graph: bytes | None
+    scenes: SceneRows | None = None
+    more: Floats = field(default_factory=lambda: NO_ROWS)
 
 
 class Scorer:
@@ -98,7 +106,9 @@ class Scorer:
         self.calibrator = calibrator
         self.terms = terms
         self.reader = JsonReader(self.schema.columns)
+        self.overlay: Overlay | None = None
         self._weights = weights
+        self._bare = (weights, encoder)  # without an overlay
         self._session = None if weights.graph is None else open_session(weights.graph)
         self._input = None if self._session is None else self._session.get_inputs()[0].name
 
@@ -112,7 +122,7 @@ class Scorer:
         bundle = Bundle.open(path)
         try:
             encoder = Encoder.load(bundle.schema, path)
-            weights = _weights(bundle)
+            weights = _weights(bundle, encoder)
             terms = _terms(bundle)
             golden = json.loads((path / GOLDEN).read_text(encoding="utf-8"))
             rows, scores = golden["rows"], np.array(golden["scores"], np.float64)
@@ -130,6 +140,27 @@ class Scorer:
         scorer._verify(found, scores)
         return scorer
 
+    def with_overlay(self, overlay: Overlay | None) -> "Scorer":
+        """A scorer of the same bundle, with all memory shared, that knows the values of an overlay too.
+
+        It takes time and memory in proportion to the overlay's rows; this scorer stays as it is.
+
+        Raises:
+            ArtifactError: a row does not fit the bundle.
+        """
+        scorer = copy.copy(self)
+        weights, encoder = self._bare
+        scorer.overlay = overlay
+        scorer.encoder, scorer._weights = encoder, weights
+        if overlay is not None and overlay.rows:
+            scenes = weights.scenes
+            scene_width = None if scenes is None else scenes.table.shape[1]
+            added = Added.of(overlay, encoder, weights.table.shape[1], scene_width)
+            with_scenes = scenes if scenes is None or added.scenes is None else scenes.with_rows(added.scenes)
+            scorer.encoder = encoder.with_more(added.index)
+            scorer._weights = replace(weights, more=added.table, scenes=with_scenes)
+        return scorer
+
     @property
     def version(self) -> str:
         """The bundle's version."""
@@ -143,7 +174,8 @@ class Scorer:
     @property
     def nbytes(self) -> int:
         """About how much memory the loaded bundle takes, in bytes: the mapped table and vocabularies, and the graph."""
-        return self._weights.table.nbytes + 3 * len(self._weights.graph or b"") + self.encoder.index.nbytes
+        tables = self._weights.table.nbytes + self._weights.more.nbytes
+        return tables + 3 * len(self._weights.graph or b"") + self.encoder.index.nbytes
 
     def score(self, data: Data, *, raw: bool = False) -> npt.NDArray[np.float64]:
         """Click probabilities, float64 [B], in the order of the rows.
@@ -213,18 +245,26 @@ class Scorer:
             weights = None if encoded.weights is None else encoded.weights[part]
             v = self._look_up(encoded.ids[part], weights, self._weights.width, self._weights.pairs, logits[part])
             if self._session is not None:
-                (rest,) = self._session.run(None, {self._input: v})
+                read = {self._input: v}
+                if self._weights.scenes is not None:
+                    read["scenes"] = self._weights.scenes.of_ids(encoded.ids[part])
+                (rest,) = self._session.run(None, read)
                 logits[part] += rest
         return logits.astype(np.float64) + self._weights.bias
 
+    def row(self, number: int) -> Floats:
+        """A copy of one row of the bundle's table, [c]."""
+        return np.array(self._weights.table[number], np.float32)
+
     def look_up(self, ids: Ids, weights: Floats | None) -> Floats:
-        """Rows of the table, summed by field: float32 [B, K, d (+ 1)]."""
-        return self._look_up(ids, weights, self._weights.table.shape[1], NO_PAIRS, np.empty(len(ids), np.float32))
+        """Rows of the table, summed by field: float32 [B, K, d (+ 1)], and the scene's rows behind them (+ D')."""
+        rows = self._look_up(ids, weights, self._weights.table.shape[1], NO_PAIRS, np.empty(len(ids), np.float32))
+        return rows if self._weights.scenes is None else self._weights.scenes.beside(rows, ids)
 
     def _look_up(self, ids: Ids, weights: Floats | None, width: int, pairs: Floats, logits: Floats) -> Floats:
         v = np.empty((len(ids), len(self.encoder.encoders), width), np.float32)
         slot_weights = NO_WEIGHTS if weights is None else weights
-        look_up(self._weights.table, ids, slot_weights, self.encoder.slot_field, pairs, v, logits)
+        look_up(self._weights.table, self._weights.more, ids, slot_weights, self.encoder.slot_field, pairs, v, logits)
         return v
 
     def _verify(self, found: npt.NDArray[np.float64], expected: npt.NDArray[np.float64]) -> None:
@@ -236,7 +276,7 @@ class Scorer:
             )
 
 
-def _weights(bundle: Bundle) -> Weights:
+def _weights(bundle: Bundle, encoder: Encoder) -> Weights:
     """The graph is read at once, since the bundle's folder may go while it is in memory; the table stays mapped."""
     file, path = bundle.path / WEIGHTS, bundle.path / GRAPH
     table = mapped_tensor(file, TABLE)
@@ -247,9 +287,10 @@ def _weights(bundle: Bundle) -> Weights:
         names = tensors.keys()
         pairs = tensors.get_tensor(PAIRS) if PAIRS in names else NO_PAIRS
         bias = float(tensors.get_tensor(BIAS))
+        scenes = SceneRows.of(encoder, tensors.get_tensor(SCENES)) if SCENES in names else None
     options = bundle.manifest["options"]
     width = int(options["width"])  # type: ignore[index]
-    return Weights(table, width, pairs, bias, graph)
+    return Weights(table, width, pairs, bias, graph, scenes)
 
 
 def _terms(bundle: Bundle) -> Terms | None:

@@ -117,6 +117,16 @@ class Encoder:
             known.append(own)
         return Encoder(self.schema, known)
 
+    def with_more(self, index: ValueIndex) -> "Encoder":
+        """This encoder with ids from `size` on for the values of an index, field by field; it has no vocabulary of
+        theirs."""
+        starts = self.size + index.first[:-1] - self.offsets
+        return Encoder(self.schema, self.known, self.index.with_more(index, starts))
+
+    def has(self, field: str, values: Sequence[str]) -> npt.NDArray[np.bool_]:
+        """Which canonical values of a field with a vocabulary have ids, bool [n]."""
+        return self.index.field(self.schema.names.index(field)).ids_of(values) >= FIRST_VALUE
+
     def ids_of(self, field: str, values: Sequence[str]) -> npt.NDArray[np.int64]:
         """The ids of a field's canonical values, int64 [n]; -1 for those that have none."""
         number = self.schema.names.index(field)
@@ -219,6 +229,10 @@ class Encoder:
         local = encoded.ids - self.offsets[self.slot_field]
         missing = np.logical_or.reduceat(local == MISSING, self.first_slots, axis=1)
         return missing, np.logical_or.reduceat(local == UNSEEN, self.first_slots, axis=1)
+
+    def as_trained(self, ids: Ids) -> Ids:
+        """Ids [B, S] with the unseen one of its field in place of each from `size` on."""
+        return np.where(ids < self.size, ids, self._slot_offsets + UNSEEN)
 
     def save(self, directory: Path) -> None:
         """Write vocabularies and knots into a directory."""

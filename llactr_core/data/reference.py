@@ -51,7 +51,7 @@ class Binning:
 
     def count(self, encoded: Encoded) -> dict[str, Counts]:
         """How many values of each field fell into each of its bins, int64 [bins]."""
-        bins = self._bin_of[encoded.ids]  # [B, S]
+        bins = self._bin_of[self.encoder.as_trained(encoded.ids)]  # [B, S]
         found = {}
         starts = [*self.encoder.first_slots.tolist(), encoded.ids.shape[1]]
         for k, name in enumerate(self.names):

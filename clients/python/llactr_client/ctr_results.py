@@ -41,6 +41,46 @@ class Move:
 
 
 @dataclass(frozen=True)
+class FieldValues:
+    """What came of the values of one field: added, known before, or refused (value -> reason)."""
+
+    added: tuple[str, ...]
+    known: tuple[str, ...]
+    refused: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class AddedValues:
+    """What came of values by field, and the overlay that the version has then: its digest and number of rows."""
+
+    version: str
+    overlay: str
+    rows: int
+    fields: Mapping[str, FieldValues]
+
+
+@dataclass(frozen=True)
+class LaterValue:
+    """A value that was added after training; `source` is admin or background."""
+
+    number: int
+    field: str
+    value: str
+    source: str
+    at: str
+
+
+@dataclass(frozen=True)
+class LaterValues:
+    """The overlay of a version, or a part of it."""
+
+    version: str
+    overlay: str
+    rows: int
+    values: tuple[LaterValue, ...]
+
+
+@dataclass(frozen=True)
 class Shadow:
     """An alias that scores a share (0 to 1) of the requests beside the one that answers."""
 

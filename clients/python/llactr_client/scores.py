@@ -19,8 +19,8 @@ class Part:
 class Scores:
     """Probabilities [B] in the order of the rows, and the model that gave them.
 
-    `arm` is the alias that an experiment chose. `parts` are the requests that the rows were sent in; `request_id` is
-    that of the first.
+    `arm` is the alias that an experiment chose; `overlay` the digest of the model's rows of later values. `parts` are
+    the requests that the rows were sent in; `request_id` is that of the first.
     """
 
     scores: Sequence[float]
@@ -30,6 +30,7 @@ class Scores:
     details: tuple[Mapping[str, object], ...] = ()
     arm: str | None = None
     parts: tuple[Part, ...] = ()
+    overlay: str | None = None
 
     def place(self, row: int) -> tuple[str, int]:
         """(request_id, row) by which an Outcome names a row.

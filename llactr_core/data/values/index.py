@@ -1,6 +1,7 @@
 """The flat hash from the bytes of a value to its id, for all fields of a schema: built once, then memory-mapped."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,41 @@ import pyarrow as pa
 
 from llactr_core.data.values import hashing
 from llactr_core.data.values.cells import Cells
-from llactr_core.data.vocabulary import Ids
+from llactr_core.data.vocabulary import FIRST_VALUE, UNSEEN, Ids
 from llactr_core.errors import BundleError
 
 LOAD = 0.6  # of the slots are taken
 LONGEST = 2**16 - 1  # bytes of a canonical value, and more than it can have
 Slots = npt.NDArray[np.uint64]
+
+
+@dataclass(frozen=True, eq=False)
+class More:
+    """Values that are looked for where an index has no place for them.
+
+    Args:
+        index: of the same fields.
+        shifts: what is added to the place of a value among those of its field for its local id, int64 [K].
+        fields: which fields have such values, bool [K].
+    """
+
+    index: "ValueIndex"
+    shifts: npt.NDArray[np.int64]
+    fields: npt.NDArray[np.bool_]
+
+    def find(self, cells: Cells, plan: npt.NDArray[np.int64], out: Ids, longest: int) -> None:
+        """Put the local ids of those that are unseen in `out` and found here in their places."""
+        steps = plan.reshape(-1, 3)
+        steps = steps[self.fields[steps[:, 0]]]
+        if not len(steps):
+            return
+        columns = steps[:, 2]
+        found = np.empty((len(out), len(steps)), np.int32)
+        own = np.column_stack([steps[:, :2], np.arange(len(steps))])
+        self.index.find(cells, own.ravel(), found, longest)
+        before = out[:, columns]
+        is_here = (before == UNSEEN) & (found >= FIRST_VALUE)
+        out[:, columns] = np.where(is_here, found - FIRST_VALUE + self.shifts[steps[:, 0]], before)
 
 
 class ValueIndex:
@@ -25,12 +55,16 @@ class ValueIndex:
         values: the values of all fields in turn, one array of large strings [V].
         first: the number of each field's first value, and V behind them, int64 [K + 1].
         slots: the hash, uint64 [2 n] (`llactr_core.data.values.hashing`).
+        more: what is looked for behind them; None for nothing.
     """
 
-    def __init__(self, values: pa.LargeStringArray, first: npt.NDArray[np.int64], slots: Slots) -> None:
+    def __init__(
+        self, values: pa.LargeStringArray, first: npt.NDArray[np.int64], slots: Slots, more: More | None = None
+    ) -> None:
         self.values = values
         self.first = first
         self.slots = slots
+        self._more = more
         self._texts, _ = _buffers(values)
 
     @classmethod
@@ -46,6 +80,21 @@ class ValueIndex:
         texts, ends = _buffers(values)
         hashing.fill(slots, texts, ends, np.repeat(np.arange(len(counts)), counts))
         return cls(values, first, slots)
+
+    @classmethod
+    def of_texts(cls, texts: Sequence[Sequence[str]]) -> "ValueIndex":
+        """An index over the canonical values of each field in turn."""
+        return cls.build([pa.array(values, pa.large_string()) for values in texts])
+
+    def with_more(self, index: "ValueIndex", starts: npt.NDArray[np.int64]) -> "ValueIndex":
+        """This index, which looks for what it lacks in another one.
+
+        Args:
+            index: of the same fields.
+            starts: the local id of each field's first value there, int64 [K].
+        """
+        more = More(index, starts, np.diff(index.first) > 0)
+        return ValueIndex(self.values, self.first, self.slots, more)
 
     @classmethod
     def load(cls, values: pa.LargeStringArray, first: npt.NDArray[np.int64], path: Path) -> "ValueIndex":
@@ -66,7 +115,7 @@ class ValueIndex:
     @property
     def nbytes(self) -> int:
         """Bytes of the slots and the texts."""
-        return int(self.slots.nbytes + self._texts.nbytes)
+        return int(self.slots.nbytes + self._texts.nbytes) + (0 if self._more is None else self._more.index.nbytes)
 
     def find(self, cells: Cells, plan: npt.NDArray[np.int64], out: Ids, longest: int = LONGEST) -> bool:
         """Put local ids of cells into `out`; whether some are odd (-1), since they are not in canonical form.
@@ -79,6 +128,8 @@ class ValueIndex:
         """
         given = (cells.data, cells.starts, cells.lengths, cells.kinds)
         odd: int = hashing.find(self.slots, self._texts, *given, plan, self.first, longest, out)
+        if self._more is not None:
+            self._more.find(cells, plan, out, longest)
         return odd > 0
 
     def field(self, number: int) -> "FieldIndex":

@@ -34,7 +34,10 @@ class RowDetail:
 
 @dataclass(frozen=True)
 class Answer:
-    """What every form of an answer is made of; `scores` are float64 [B]."""
+    """What every form of an answer is made of.
+
+    `scores` are float64 [B]; `overlay` is the digest of the rows that the version has beyond its bundle, if any.
+    """
 
     model: str
     version: str
@@ -42,11 +45,14 @@ class Answer:
     request_id: str
     scores: npt.NDArray[np.float64]
     details: Sequence[RowDetail] | None = None
+    overlay: str | None = None
 
     @property
     def headers(self) -> dict[str, str]:
         """The names that the forms without room for them carry as headers."""
         named = {"X-Model": self.model, "X-Model-Version": self.version}
+        if self.overlay is not None:
+            named["X-Model-Overlay"] = self.overlay
         return named if self.arm is None else {**named, "X-Arm": self.arm}
 
 
@@ -97,9 +103,12 @@ def encode(answer: Answer, media: str) -> bytes:
 
 
 def _encode_json(answer: Answer) -> bytes:
+    model = {"name": answer.model, "version": answer.version}
+    if answer.overlay is not None:
+        model["overlay"] = answer.overlay
     content: dict[str, object] = {
         "scores": answer.scores.tolist(),
-        "model": {"name": answer.model, "version": answer.version},
+        "model": model,
         "request_id": answer.request_id,
     }
     if answer.arm is not None:
@@ -124,6 +133,8 @@ def _encode_arrow(answer: Answer) -> bytes:
     about = {"model": answer.model, "version": answer.version, "request_id": answer.request_id}
     if answer.arm is not None:
         about["arm"] = answer.arm
+    if answer.overlay is not None:
+        about["overlay"] = answer.overlay
     table = pa.table(columns).replace_schema_metadata(about)
     sink = BytesIO()
     with pa.ipc.new_stream(sink, table.schema) as writer:

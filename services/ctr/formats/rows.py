@@ -22,7 +22,7 @@ def row_ids(batch: Batch, column: str) -> list[str | None] | None:
     """
     if isinstance(batch.given, PlainRows) and not batch.given.may_have(column):
         return None
-    values = _values(batch.features, column)
+    values = values_of(batch.features, column)
     if values is None or not any(value is not None for value in values):
         return None
     return [_row_id(value, number, column) for number, value in enumerate(values)]
@@ -58,7 +58,7 @@ def _row_id(value: object, number: int, column: str) -> str | None:
 def _first(features: Features, column: str) -> str | None:
     try:
         if isinstance(features, pa.Table):
-            values = _values(features.slice(0, 1), column)
+            values = values_of(features.slice(0, 1), column)
             return canonical(values[0]) if values else None
         if isinstance(features, Mapping):
             return canonical(features[column][0]) if features.get(column) else None
@@ -67,7 +67,12 @@ def _first(features: Features, column: str) -> str | None:
         return None
 
 
-def _values(features: Features, column: str) -> Sequence[Any] | None:
+def values_of(features: Features, column: str) -> Sequence[Any] | None:
+    """A column's values, [B]; None where no row has it.
+
+    Raises:
+        InputError: it cannot be read.
+    """
     if isinstance(features, pa.Table):
         if column not in features.column_names:
             return None

@@ -1,1 +1,3 @@
 """Alembic migrations of the CTR service."""
+
+NEWEST = "ctr_0005"

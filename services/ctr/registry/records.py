@@ -25,6 +25,11 @@ class Lineage(BaseModel):
     parent: str | None = Setting(default=None, description="The version that a refresh started from.")
     start_from: str | None = Setting(default=None, description="The version whose weights the training began with.")
 
+    @property
+    def has_semantics(self) -> bool:
+        """Whether a field table is behind it, which a refresh can renew."""
+        return self.enhancer == "llactr" or (self.enhancer != "none" and self.table_version is not None)
+
 
 class ModelVersion(BaseModel):
     """One registered version as the API shows it."""

@@ -13,6 +13,7 @@ from services.ctr.registry.moves import pointed_at
 from services.ctr.registry.store import CHAMPION, Registry, require_model
 from services.ctr.registry.tables import AliasRow, VersionRow
 from services.ctr.settings import CtrSettings
+from services.ctr.values.store import forget as forget_overlay
 from services.shared.jobs.job import FINAL, JobRow
 from services.shared.storage.clock import time_of
 
@@ -89,6 +90,7 @@ class Retention:
                 )
             if version in _named_by_jobs(session, model):
                 raise ConflictError(f"a job that waits or runs needs version {version} of {model!r}; wait or cancel it")
+            forget_overlay(session, (model, version))
             session.delete(row)
         remove_unnamed(self._registry, version)
 

@@ -209,9 +209,9 @@ def require_semantics(model: str, champion: ModelVersion) -> None:
     """Refuse a model whose champion has no field semantics to refresh.
 
     Raises:
-        ConflictError: it was trained with enhancer "none".
+        ConflictError: it was trained with enhancer "none", or with a language model that the train job tuned.
     """
-    if champion.lineage.enhancer == "none":
+    if not champion.lineage.has_semantics:
         raise ConflictError(
             f"the champion {champion.version} of {model!r} was trained without field semantics; train a version with "
             f"enhancer 'llactr' (POST /v1/admin/models/{model}/train) and promote it first"

@@ -26,6 +26,7 @@ class ModelName(BaseModel):
 
     name: str
     version: str
+    overlay: str | None = Setting(default=None, description="The digest of its rows of later values, where it has any.")
 
 
 class RowReport(BaseModel):
@@ -212,5 +213,7 @@ def score_router(pipeline: ScoringPipeline, settings: CtrSettings, guard: Guard)
 
 def _answer_of(answered: Answered) -> Answer:
     scored = answered.scored
-    name, version = scored.loaded.name, scored.loaded.version
-    return Answer(name, version, scored.arm, scored.request_id, scored.scores, answered.details)
+    loaded = scored.loaded
+    return Answer(
+        loaded.name, loaded.version, scored.arm, scored.request_id, scored.scores, answered.details, loaded.overlay
+    )

@@ -17,6 +17,7 @@ from llactr_core.scorer import Scorer
 from services.ctr import metrics
 from services.ctr.registry.store import CHAMPION, PREVIOUS, Registry
 from services.ctr.serving.names import Names, everything
+from services.ctr.serving.renewing import Renewing
 from services.ctr.serving.shelf import Key, Loaded, Shelf
 
 __all__ = ["Loaded", "ModelPool"]
@@ -39,6 +40,7 @@ class ModelPool:
     Args:
         budget: the most bytes that all loaded versions may take together; the default model's champion always stays,
             and a single champion may be larger.
+        overlays: gives the loaded versions rows of values that appeared after training.
     """
 
     def __init__(
@@ -49,10 +51,12 @@ class ModelPool:
         budget: int = 4096 * 2**20,
         poll_s: float = 0.2,
         load: Callable[[Path], Scorer] = Scorer.load,
+        overlays: Renewing | None = None,
     ) -> None:
         self._registry = registry
         self._default = default_model
         self._load = load
+        self._overlays = overlays
         self._poll_s = poll_s
         self._stop = threading.Event()
         self._looked = threading.Event()
@@ -156,6 +160,8 @@ class ModelPool:
                 if version is not None and version != self._names.champions.get(name):
                     self._publish(Names(aliases, {**self._names.champions, name: version}))
                     _log.info("model %r now serves version %s", name, version)
+            if self._overlays is not None and self._overlays.is_due():
+                self._renew(self._overlays)
 
     def start(self) -> None:
         """Look at the aliases every `poll_s` seconds from here on; return when the champions of the first look serve.
@@ -182,6 +188,14 @@ class ModelPool:
                 healthy = False
             self._looked.set()
             self._stop.wait(self._poll_s)
+
+    def _renew(self, overlays: Renewing) -> None:
+        """Swap the loaded versions whose overlay has changed."""
+        overlays.look()
+        for loaded in self._shelf.content():
+            renewed = overlays.renewed(loaded)
+            if renewed is not loaded:
+                self._shelf.replace(renewed)
 
     def _publish(self, names: Names) -> None:
         self._names = names
@@ -265,7 +279,8 @@ class ModelPool:
             ) from error
         if scorer.version != version:
             raise BundleError(f"the bundle of version {version} of {name!r} says that it is {scorer.version}")
-        return Loaded(name, version, scorer)
+        loaded = Loaded(name, version, scorer)
+        return loaded if self._overlays is None else self._overlays.renewed(loaded)
 
     def _failure(self, key: Key) -> _Failure | None:
         failure = self._failed.get(key)

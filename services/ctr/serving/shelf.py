@@ -22,6 +22,12 @@ class Loaded:
     scorer: Scorer
 
     @property
+    def overlay(self) -> str | None:
+        """The digest of its overlay; None where it has none."""
+        overlay = self.scorer.overlay
+        return None if overlay is None or not overlay.rows else overlay.digest
+
+    @property
     def nbytes(self) -> int:
         """About how much memory it takes, in bytes."""
         return self.scorer.nbytes
@@ -79,6 +85,16 @@ class Shelf:
             self._versions[(loaded.name, loaded.version)] = loaded
             self._bytes += loaded.nbytes
             self._make_room()
+
+    def replace(self, loaded: Loaded) -> None:
+        """Put another object of a version in the place of the one that is here; nothing where it has gone."""
+        key = (loaded.name, loaded.version)
+        with self._lock:
+            before = self._versions.get(key)
+            if before is not None:
+                self._versions[key] = loaded
+                self._bytes += loaded.nbytes - before.nbytes
+                self._make_room()
 
     def _make_room(self) -> None:
         """Put away the longest unused until the rest fits; the pinned and the newest stay."""

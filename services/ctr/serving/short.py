@@ -120,8 +120,9 @@ class ShortScoring:
         scored = Scored(call.request_id, loaded, None, begun.batch, scores, begun.read.row_ids, len(call.body))
         self._pipeline.note(scored, time.perf_counter() - begun.decoded)
         media = begun.terms.media
-        body = encode(Answer(loaded.name, loaded.version, None, call.request_id, scores), media)
-        call.answer(200, _headers(loaded.name, loaded.version, media, len(body)), body)
+        answer = Answer(loaded.name, loaded.version, None, call.request_id, scores, overlay=loaded.overlay)
+        body = encode(answer, media)
+        call.answer(200, _headers(loaded.name, loaded.version, loaded.overlay, media, len(body)), body)
 
 
 @lru_cache(maxsize=HEADS)
@@ -151,6 +152,9 @@ def terms_of(head: Head) -> Terms | None:
 
 
 @lru_cache(maxsize=1024)
-def _headers(model: str, version: str, media: str, length: int) -> RawHeaders:
-    named = {"x-model": model, "x-model-version": version, "content-length": str(length), "content-type": media}
+def _headers(model: str, version: str, overlay: str | None, media: str, length: int) -> RawHeaders:
+    named = {"x-model": model, "x-model-version": version}
+    if overlay is not None:
+        named["x-model-overlay"] = overlay
+    named |= {"content-length": str(length), "content-type": media}
     return tuple((name.encode(), value.encode("latin-1")) for name, value in named.items())
