@@ -1,1 +1,3 @@
 """Alembic migrations of the LLM service."""
+
+NEWEST = "llm_0003"

@@ -1,4 +1,4 @@
-"""The SQL storage: an engine that is safe for several processes, sessions, and migrations run from code."""
+"""The SQL storage: an engine that is safe for several processes, sessions, and when to migrate."""
 
 import importlib.util
 import logging
@@ -9,11 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from alembic import command, context
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Connection, Engine, create_engine, event, func, select, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, func, inspect, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import (
     ArgumentError,
@@ -31,7 +27,6 @@ from llactr_core.errors import OptionError, UnavailableError
 from services.shared.storage.clock import teach_clock
 
 BUSY_TIMEOUT_S = 20
-MIGRATION_LOCK = 0x11AC72
 POOL_SIZE = 10
 POOL_OVERFLOW = 30
 POOL_TIMEOUT_S = 10
@@ -108,6 +103,18 @@ class Storage:
                 if time.monotonic() >= deadline:
                     raise
                 time.sleep(WAIT_S)
+
+    def revision(self) -> str | None:
+        """The revision that migrations have brought the database to; None for a new one.
+
+        Raises:
+            UnavailableError: the database does not answer.
+        """
+        with _answering(), self.engine.connect() as connection:
+            if not inspect(connection).has_table("alembic_version"):
+                return None
+            found: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+            return found
 
     def close(self) -> None:
         """Close every pooled connection."""
@@ -191,6 +198,8 @@ def _begin_sqlite(connection: Connection) -> None:
 def migrate(storage: Storage, package: str, revision: str = "head") -> None:
     """Bring the database up or down to a revision of `<package>/migrations`. Safe when several processes do it at once.
 
+    A database that is at the newest revision costs one query: Alembic is imported where there is something to do.
+
     Args:
         storage: the database.
         package: the package whose migrations they are.
@@ -200,41 +209,17 @@ def migrate(storage: Storage, package: str, revision: str = "head") -> None:
         OptionError: the package has no folder of migrations, or none of them is the revision.
         UnavailableError: the database does not answer.
     """
-    config = _config_of(package)
-    script = ScriptDirectory.from_config(config)
-    newest_first = [one.revision for one in script.walk_revisions()] + ["base"]
-    goal = script.get_current_head() if revision == "head" else revision
-    if goal not in newest_first:
-        raise OptionError(f"{package!r} has no revision {revision!r}; the known ones are {', '.join(newest_first)}")
-    with _answering(), storage.engine.begin() as connection:
-        if connection.dialect.name == "postgresql":
-            connection.execute(text("SET LOCAL statement_timeout = 0"))
-            connection.execute(text("SET LOCAL lock_timeout = 0"))
-            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
-        config.attributes["connection"] = connection
-        current = MigrationContext.configure(connection).get_current_revision() or "base"
-        if current not in newest_first:
-            raise OptionError(
-                f"the database is at revision {current!r}, which {package!r} does not have: it belongs to another "
-                "service or to another release; give each service a database of its own"
-            )
-        is_down = newest_first.index(current) < newest_first.index(goal)
-        (command.downgrade if is_down else command.upgrade)(config, goal)
+    newest = _newest(package)
+    if revision == "head" and newest is not None and storage.revision() == newest:
+        return
+    from services.shared.storage.migration import bring
+
+    with _answering():
+        bring(storage.engine, package, revision)
 
 
-def _config_of(package: str) -> Config:
-    found = importlib.util.find_spec(package)
-    folders = list(found.submodule_search_locations or []) if found else []
-    if not folders or not (Path(folders[0]) / "migrations").is_dir():
-        raise OptionError(f"{package!r} has no migrations; give the package that holds a folder 'migrations'")
-    config = Config()
-    config.set_main_option("script_location", str(Path(folders[0]) / "migrations").replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    return config
-
-
-def run_migrations() -> None:
-    """What a package's migrations/env.py calls: run the revisions on the connection that `migrate` opened."""
-    context.configure(connection=context.config.attributes["connection"], target_metadata=Base.metadata)
-    with context.begin_transaction():
-        context.run_migrations()
+def _newest(package: str) -> str | None:
+    """What `<package>/migrations` calls its newest revision; None where it does not say."""
+    if importlib.util.find_spec(package) is None or importlib.util.find_spec(f"{package}.migrations") is None:
+        return None
+    return getattr(importlib.import_module(f"{package}.migrations"), "NEWEST", None)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Column, MetaData, Table, insert, inspect, select
 
 import services.ctr.registry.tables
+import services.ctr.traffic.tables
+import services.ctr.values.tables
 import services.llm.rows
 import services.shared.access.audit
 import services.shared.jobs.calls  # noqa: F401
@@ -73,6 +76,20 @@ def test_migrations_make_the_declared_tables_and_run_twice(empty: Storage, servi
         differences = compare_metadata(MigrationContext.configure(connection), Base.metadata)
     other = SERVICES[1 - SERVICES.index(service)]
     assert [one for one in differences if f"{other}_" not in str(one)] == []
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_what_is_up_to_date_costs_no_alembic(tmp_path: Path, service: str) -> None:
+    assert revisions_of(service)[-1] == import_module(f"services.{service}.migrations").NEWEST
+    code = f"""
+import sys
+from services.shared.storage.storage import Storage, migrate
+storage = Storage("sqlite:///{tmp_path / "known.db"}")
+migrate(storage, "services.{service}")
+print("alembic" in sys.modules)
+"""
+    runs = [subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True) for _ in range(2)]
+    assert [run.stdout.strip() for run in runs] == ["True", "False"], runs[0].stderr
 
 
 def test_a_database_of_another_version_is_left_alone(empty: Storage) -> None:
