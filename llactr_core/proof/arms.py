@@ -1,23 +1,25 @@
 """The arms of the proof: what is compared with what."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
 from llactr_core.proof.controls import CHANGES, changed_fields, changed_values
 from llactr_core.semantics.semantics import Semantics
 
 PLAIN, WIDENED = "plain", "plain widened"
+UNTUNED = "untuned language model"
 FIELDS, VALUES, BOTH = "fields", "values", "fields + values"
 _NO_FIELDS: dict[str, object] = {"fre_weight": 0.0, "fie_weight": 0.0}
 
 
 @dataclass(frozen=True)
 class Read:
-    """What the language model said of a dataset, tuned and as it came."""
+    """What the language model said of a dataset, tuned and as it came; and of its scenes, where LARR is an arm."""
 
     tuned: Semantics
     untuned: Semantics
+    scenes: Semantics = field(default_factory=Semantics)
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Arm:
         searched: which groups of the search space it has besides the common one.
         is_widened: whether the embeddings are widened to the parameters of the arm that ships.
         is_control: whether what ships must be better than it for its gain to be the semantics'.
+        method: an enhancer of another method; None for LLaCTR or none.
     """
 
     name: str
@@ -41,6 +44,12 @@ class Arm:
     searched: tuple[str, ...] = ()
     is_widened: bool = False
     is_control: bool = False
+    method: str | None = None
+
+    @property
+    def enhancer(self) -> str:
+        """What the model is trained with, as `TrainOptions` names it."""
+        return self.method or ("none" if self.llactr is None else "llactr")
 
 
 def arms_of(has_values: bool, quick: bool) -> list[Arm]:
@@ -77,11 +86,20 @@ def _controls(ships: Arm, has_values: bool, quick: bool) -> list[Arm]:
         if has_values:
             controls.append((f"{change} value vectors", partial(_with_values, change=change)))
     if not quick:
-        controls.append(("untuned language model", _untuned))
+        controls.append((UNTUNED, _untuned))
     return [
         Arm(name, f"{ships.name} with {name}", semantics, ships.llactr, ships.searched, is_control=True)
         for name, semantics in controls
     ]
+
+
+def method_arms(methods: Sequence[str]) -> list[Arm]:
+    """The arms of other papers' methods: "ctrl", "larr"."""
+    known = {
+        "ctrl": Arm("CTRL", "the backbone, aligned with sentences of its rows", _nothing, method="ctrl"),
+        "larr": Arm("LARR", "the scene's values, aggregated", _scenes, searched=("larr",), method="larr"),
+    }
+    return [known[name] for name in methods]
 
 
 CONTROL_SEED = 1
@@ -97,6 +115,10 @@ def _tuned(read: Read) -> Semantics:
 
 def _untuned(read: Read) -> Semantics:
     return read.untuned
+
+
+def _scenes(read: Read) -> Semantics:
+    return read.scenes
 
 
 def _fields(read: Read) -> Semantics:

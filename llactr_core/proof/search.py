@@ -7,10 +7,12 @@ from typing import Any
 
 import optuna
 import yaml
+from optuna.trial import TrialState
 
 from llactr_core.proof.arms import Arm
 
 Options = dict[str, object]
+ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 Objective = Callable[[Options, Callable[[int, float], None]], float]
 
 
@@ -35,40 +37,51 @@ def search(
     storage: optuna.storages.BaseStorage,
     *,
     starts: Sequence[Options] = (),
-    may_go_on: Callable[[], bool] = lambda: True,
     seed: int = 0,
-) -> Options:
-    """The options with the best validation AUC; a search that was cut off goes on with what its storage has.
+) -> None:
+    """Try options until there are so many trials. What the storage has counts; a trial that was cut off is repeated.
 
     Args:
         arm: what is searched for.
         study_name: names everything that the objective depends on.
         objective: validation AUC of options; it passes on (step, AUC) after each evaluation, which may raise
             `optuna.TrialPruned`.
-        trials: how many there shall be, cut off ones (pruned) included.
+        trials: how many there shall be, pruned ones included.
         storage: where trials are kept.
         starts: options that are tried first, behind the defaults: those of a nearer backbone, say.
-        may_go_on: asked before each trial but the first.
-        seed: of the sampler.
+        seed: of the sampler, which draws a trial from it, the trial's number and the trials before it.
     """
     study = optuna.create_study(
         storage=storage,
         study_name=study_name,
         direction="maximize",
         load_if_exists=True,
-        sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=4),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1),
     )
     if not study.trials:
         for options in (defaults(arm), *starts):
             study.enqueue_trial(options, skip_if_exists=True)
-    ended = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
-    while True:
-        done = len(study.get_trials(deepcopy=False, states=ended))
-        if done >= trials or (done and not may_go_on()):
-            break
+    _repeat(study)
+    while (done := len(study.get_trials(deepcopy=False, states=ENDED))) < trials:
+        study.sampler = optuna.samplers.TPESampler(seed=seed + done, n_startup_trials=4)
         study.optimize(lambda trial: _tried(arm, trial, objective), n_trials=1)
-    return dict(study.best_params)
+
+
+def best_of(study_name: str, storage: optuna.storages.BaseStorage) -> tuple[Options, int]:
+    """The options with the best validation AUC so far, and the number of trials."""
+    study = optuna.load_study(study_name=study_name, storage=storage)
+    return dict(study.best_params), len(study.get_trials(deepcopy=False, states=ENDED))
+
+
+def _repeat(study: optuna.Study) -> None:
+    """Queue the trials again that a killed or cancelled process left."""
+    known = [one.params for one in study.trials if one.state in (*ENDED, TrialState.WAITING)]
+    for left in study.get_trials(states=(TrialState.RUNNING, TrialState.FAIL)):
+        if left.state is TrialState.RUNNING:
+            study.tell(left.number, state=TrialState.FAIL)
+        if left.params and left.params not in known:
+            known.append(left.params)
+            study.enqueue_trial(left.params)
 
 
 def _tried(arm: Arm, trial: optuna.Trial, objective: Objective) -> float:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from services.cli import traffic
+from services.cli import traffic, values
 from services.cli.console import AsJson, result, say, table
 from services.cli.jobs import started
 from services.cli.options import Options, Wait, dataset_for_service, parse_options
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Models: versions, training at the service, promotion, roll-back.", no_args_is_help=True)
 app.add_typer(traffic.app, name="traffic")
+app.add_typer(values.app, name="values")
 Force = Annotated[bool, typer.Option("--force", help="Also against the gate's refusal; needs an admin's key.")]
 ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")]
 
@@ -108,8 +109,15 @@ def train(
     schema: Annotated[Path | None, typer.Option(help="A schema as YAML; without it one is inferred.")] = None,
     label: Annotated[str | None, typer.Option(help="The column of 0 and 1, where the schema names none.")] = None,
     backbone: Annotated[str | None, typer.Option(help="By default deepfm.")] = None,
-    enhancer: Annotated[str | None, typer.Option(help="llactr or none.")] = None,
+    enhancer: Annotated[str | None, typer.Option(help="llactr, larr, ctrl or none.")] = None,
     table_version: Annotated[str | None, typer.Option(help="A version or alias of the field table.")] = None,
+    values: Annotated[
+        bool, typer.Option("--values", help="Let the model read the values of textual fields too.")
+    ] = False,
+    auto: Annotated[
+        bool, typer.Option("--auto", help="Let a small proof on validation choose between plain, fields and values.")
+    ] = False,
+    minutes: Annotated[float | None, typer.Option(min=0.01, help="How long --auto may take; 15 by default.")] = None,
     warm_start: Annotated[
         str | None, typer.Option(help="A version or alias whose weights the training begins with.")
     ] = None,
@@ -134,6 +142,9 @@ def train(
             backbone=backbone,
             enhancer=enhancer,
             table_version=table_version,
+            values=values or None,
+            auto=auto or None,
+            minutes=minutes,
             warm_start=warm_start,
             options=parse_options(options),
             promote=promote,

@@ -1,5 +1,6 @@
 """What `train` and `prove` begin with: the dataset with its schema, and what a language model says of both."""
 
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -7,7 +8,11 @@ from services.cli.console import CommandError
 from services.cli.display import Display
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from llactr_core.data.read import Source
     from llactr_core.data.splits import Splits
+    from llactr_core.enhancers.larr.options import LarrOptions
     from llactr_core.schema import Schema
     from llactr_core.semantics.options import SsftOptions
     from llactr_core.semantics.semantics import Semantics
@@ -39,10 +44,12 @@ def semantics_of(
     display: Display,
     *,
     with_values: bool,
+    more: "Sequence[Source]" = (),
 ) -> "Semantics":
     """Tune a language model (unless the options skip it), and let it read the fields, and the values if asked.
 
-    Where no field has values in words, the values are None.
+    Where no field has values in words, the values are None. It is tuned on train; `more` are files whose values are
+    read besides.
     """
     from llactr_core.data.encoding import Encoder
     from llactr_core.semantics.build import build_field_table
@@ -59,6 +66,24 @@ def semantics_of(
     texts = textual_values(Encoder.fit(schema, splits.train.batches(schema.columns))) if with_values else {}
     if not texts:
         return Semantics(fields)
+    if more:
+        batches = chain.from_iterable(source.batches(schema.columns) for source in (splits.train, *more))
+        texts = {name: all_of for name, all_of in textual_values(Encoder.fit(schema, batches)).items() if name in texts}
     tuned = adapter if adapter.exists() else None  # absent where the model was best as it came
     progress = display.progress(f"values of {', '.join(texts)}")
     return Semantics(fields, build_value_table(schema, texts, name, tuned, progress=progress))
+
+
+def scenes_of(
+    splits: "Splits", schema: "Schema", model: str | None, options: "LarrOptions", work: Path, display: Display
+) -> "Semantics":
+    """Stages 1 and 2 of LARR, and the vectors of the scene's values."""
+    from llactr_core.data.encoding import Encoder
+    from llactr_core.enhancers.larr.build import build_scene_table
+    from llactr_core.semantics.semantics import Semantics
+    from llactr_core.semantics.weights import DEFAULT_MODEL
+
+    encoder = Encoder.fit(schema, splits.train.batches(schema.columns))
+    progress = display.progress("scenes")
+    name = model or DEFAULT_MODEL
+    return Semantics(values=build_scene_table(encoder, splits.train, name, options, work, progress=progress).table)

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from services.cli.auto import Auto, check
 from services.cli.console import AsJson, CommandError, result, say
 from services.cli.display import Display
 from services.cli.options import Options, parse_options
-from services.cli.reading import dataset_of, semantics_of
+from services.cli.reading import dataset_of, scenes_of, semantics_of
 
 if TYPE_CHECKING:
     from llactr_core.data.splits import Splits
@@ -21,13 +22,19 @@ def train(
     out: Annotated[Path, typer.Option(help="The bundle: a new directory.")],
     label: Annotated[str | None, typer.Option(help="The column of 0 and 1; the schema is then inferred.")] = None,
     schema: Annotated[Path | None, typer.Option(help="A schema as YAML.")] = None,
-    backbone: Annotated[str, typer.Option(help="fm, deepfm, fwfm, fmfm, finalmlp or wukong.")] = "deepfm",
-    enhancer: Annotated[str, typer.Option(help="llactr or none.")] = "llactr",
+    backbone: Annotated[
+        str, typer.Option(help="fm, deepfm, fwfm, fmfm, finalmlp, wukong, autoint; with --auto also auto.")
+    ] = "deepfm",
+    enhancer: Annotated[str, typer.Option(help="llactr, larr, ctrl or none.")] = "llactr",
     table: Annotated[Path | None, typer.Option(help="A field table (.safetensors); without it one is made.")] = None,
-    language_model: Annotated[str | None, typer.Option(help="What makes the field table.")] = None,
+    language_model: Annotated[str | None, typer.Option(help="What reads fields, values, scenes or rows.")] = None,
     values: Annotated[
         bool, typer.Option("--values", help="Let the model read the values of textual fields too.")
     ] = False,
+    auto: Annotated[
+        bool, typer.Option("--auto", help="Let a small proof on validation choose between plain, fields and values.")
+    ] = False,
+    minutes: Annotated[float, typer.Option(min=0.01, help="How long --auto may take, training included.")] = 15.0,
     options: Options = None,
     warm_start: Annotated[Path | None, typer.Option(help="A bundle to go on from, of the same fields.")] = None,
     read_test: Annotated[bool, typer.Option("--read-test", help="Measure the test split too.")] = False,
@@ -35,18 +42,32 @@ def train(
 ) -> None:
     """Train a model and write it as a bundle. A killed run that is started again goes on where it was."""
     from llactr_core.semantics.semantics import Semantics
+    from llactr_core.semantics.weights import DEFAULT_MODEL
     from llactr_core.training.options import TrainOptions
     from llactr_core.training.pipeline import train_bundle
 
-    chosen = {**(parse_options(options) or {}), "backbone": backbone, "enhancer": enhancer}
-    train_options = TrainOptions.parse(chosen)
+    given = parse_options(options) or {}
+    if auto:
+        check(given, enhancer, table=table is not None, values=values, warm_start=warm_start is not None)
+    else:
+        train_options = TrainOptions.parse({**given, "backbone": backbone, "enhancer": enhancer})
     splits, read_schema = dataset_of(data, label, schema)
     work = out.absolute().with_name(f".{out.name}.work")
     with Display() as display:
-        semantics = Semantics()
-        if train_options.enhancer != "none":
+        semantics, lineage = Semantics(), None
+        if auto:
+            asked = Auto(minutes, backbone, language_model, given)
+            semantics, train_options, lineage = asked.choose(splits, read_schema, work, display)
+        elif train_options.enhancer == "larr":
+            if table is not None or values:
+                raise CommandError("enhancer 'larr' reads the scene's values itself; leave --table and --values out")
+            semantics = scenes_of(splits, read_schema, language_model, train_options.larr, work / "larr", display)
+        elif train_options.enhancer == "ctrl":
+            if table is not None or values:
+                raise CommandError("enhancer 'ctrl' reads whole rows; leave --table and --values out")
+        elif train_options.enhancer != "none":
             semantics = _semantics(table, splits, read_schema, language_model, values, work, display)
-        progress = display.progress(f"{backbone} + {enhancer}")
+        progress = display.progress(f"{train_options.backbone} + {train_options.enhancer}")
         bundle = train_bundle(
             splits,
             read_schema,
@@ -57,6 +78,8 @@ def train(
             progress,
             read_test=read_test,
             start_from=warm_start,
+            language_model=language_model or DEFAULT_MODEL,
+            auto=lineage,
         )
     _remove(work)
     for part in ("valid", "held_out", "test"):
@@ -64,7 +87,8 @@ def train(
         if numbers:
             say(part + ": " + ", ".join(f"{name} {value:.4f}" for name, value in numbers.items()))
     say(f"bundle {out}, version {bundle.version}")
-    result({"bundle": str(out), "version": bundle.version, "metrics": bundle.metrics}, as_json)
+    told = {"bundle": str(out), "version": bundle.version, "metrics": bundle.metrics}
+    result(told if lineage is None else {**told, "auto": lineage}, as_json)
 
 
 def _semantics(

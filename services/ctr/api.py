@@ -25,10 +25,12 @@ from services.ctr.routes.explain import explain_router
 from services.ctr.routes.models import models_router
 from services.ctr.routes.oip import oip_router
 from services.ctr.routes.outcomes import outcome_router
+from services.ctr.routes.proofs import proof_router
 from services.ctr.routes.quality import quality_router
 from services.ctr.routes.schedules import schedule_router
 from services.ctr.routes.score import ModelName, score_router
 from services.ctr.routes.traffic import traffic_router
+from services.ctr.routes.values import values_router
 from services.ctr.routes.versions import version_router
 from services.ctr.schedule.store import ScheduleStore
 from services.ctr.serving.admission import Admission
@@ -39,6 +41,10 @@ from services.ctr.serving.short import ShortScoring
 from services.ctr.settings import CtrSettings
 from services.ctr.traffic.comparison import Comparisons
 from services.ctr.traffic.traffic import Traffic
+from services.ctr.values.adding import Adder
+from services.ctr.values.newcomers import Newcomers
+from services.ctr.values.renewal import Renewal
+from services.ctr.values.store import OverlayStore
 from services.shared.access.audit import AuditLog, AuditTrail
 from services.shared.access.audit_routes import audit_router
 from services.shared.access.auth import Guard
@@ -96,21 +102,29 @@ def build_app(settings: CtrSettings) -> ServiceApp:
     guard, audit = Guard(storage, settings), AuditLog(storage, settings.audit_days)
     guard.ensure_key()
     registry = Registry(storage, settings.bundles)
+    overlays = OverlayStore(storage)
     pool = ModelPool(
-        registry, default_model=settings.default_model, budget=settings.memory_mb * MEBIBYTE, poll_s=settings.poll_s
+        registry,
+        default_model=settings.default_model,
+        budget=settings.memory_mb * MEBIBYTE,
+        poll_s=settings.poll_s,
+        overlays=Renewal(overlays, settings.overlay_poll_s),
     )
+    adder = Adder(overlays, registry, pool, settings)
+    newcomers = [Newcomers(adder, settings)] if settings.newcomers else []
     promotion = Promotion(registry, settings, ChildJudge(settings.gate_timeout_s), pool.load)
     jobs = ServedJobs(storage, settings.max_queued, pool)
     admission = Admission(settings)
     lookup = Lookup(LookupFile.read(settings.lookups)) if settings.lookups else None
     traffic = Traffic(storage, registry, pool, settings)
-    pipeline = ScoringPipeline(pool, settings, guard, routing=traffic, filling=lookup, watching=(traffic,))
+    pipeline = ScoringPipeline(pool, settings, guard, routing=traffic, filling=lookup, watching=(traffic, *newcomers))
     parts: list[Part] = [
         pool,
         traffic,
         LiveGauges(storage, settings),
         admission,
         pipeline,
+        *newcomers,
         *([lookup] if lookup else []),
     ]
 
@@ -134,6 +148,8 @@ def build_app(settings: CtrSettings) -> ServiceApp:
         alias_router(registry, promotion, pool, guard),
         version_router(registry, settings, guard),
         admin_router(registry, pool, jobs, settings, guard),
+        proof_router(jobs, settings, guard),
+        values_router(adder, overlays, registry, guard),
         traffic_router(traffic, Comparisons(storage), registry, guard),
         outcome_router(Outcomes(storage), guard),
         quality_router(Quality(storage, registry.bundle_path, settings.quality_rows), registry, guard),

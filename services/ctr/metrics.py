@@ -63,6 +63,24 @@ MODEL_EVICTIONS = Counter(
     "llactr_model_evictions", "Versions that left memory because others needed their room.", registry=REGISTRY
 )
 
+OVERLAYS = Counter(
+    "llactr_overlays",
+    "Overlays that loaded versions were to take up: loaded, or refused because they are damaged.",
+    ("outcome",),
+    registry=REGISTRY,
+)
+OVERLAY_VALUES = Counter(
+    "llactr_overlay_values",
+    "Values added to overlays, by who asked for them (admin or background).",
+    ("source",),
+    registry=REGISTRY,
+)
+NEWCOMERS_DROPPED = Counter(
+    "llactr_newcomers_dropped",
+    "Answered requests in which no new values were looked for, for lack of room or time.",
+    registry=REGISTRY,
+)
+
 # -- lookups ----------------------------------------------------------------------------------------------------------
 LOOKUPS = Counter(
     "llactr_lookups",

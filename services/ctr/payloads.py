@@ -7,11 +7,12 @@ from pydantic import BaseModel, ConfigDict, JsonValue, model_validator
 from pydantic import Field as Setting
 
 from llactr_core.errors import OptionError, SchemaError
+from llactr_core.proof.options import ProveOptions
 from llactr_core.schema import Schema
 from llactr_core.training.options import TrainOptions
 from services.ctr.registry.store import NAME_PATTERN
 
-Backbone: TypeAlias = Literal["fm", "deepfm", "fwfm", "fmfm", "finalmlp", "wukong"]
+Backbone: TypeAlias = Literal["fm", "deepfm", "fwfm", "fmfm", "finalmlp", "wukong", "autoint"]
 _DATASET = "A local path or s3:// URL: a folder of train, valid and test files, or one file that is split 8:1:1."
 
 _FORCE = "Promote against the gate's refusal; needs a key with the role admin."
@@ -43,7 +44,7 @@ class TrainRequest(BaseModel):
     )
     label: str | None = Setting(default=None, description="The column of 0 and 1; needed where the schema has none.")
     backbone: Backbone | None = Setting(default=None, description="By default deepfm; that of a warm start.")
-    enhancer: Literal["llactr", "none"] | None = Setting(
+    enhancer: Literal["llactr", "larr", "ctrl", "none"] | None = Setting(
         default=None, description="By default llactr; that of a warm start."
     )
     field_schema: str | None = Setting(
@@ -53,6 +54,11 @@ class TrainRequest(BaseModel):
     values: bool = Setting(
         default=False, description="Let the model read the values of textual fields too; needs the enhancer llactr."
     )
+    auto: bool = Setting(
+        default=False,
+        description="Let a small proof on validation choose between plain, fields and values; `options` hold for all.",
+    )
+    minutes: float = Setting(default=15.0, gt=0, le=100_000, description="How long `auto` may take, training included.")
     warm_start: str | None = Setting(
         default=None,
         min_length=1,
@@ -72,8 +78,17 @@ class TrainRequest(BaseModel):
         twice = sorted({"backbone", "enhancer"} & set(self.options))
         if twice:
             raise ValueError(f"give {' and '.join(twice)} beside 'options', not within")
-        if self.values and self.enhancer == "none":
-            raise ValueError("the enhancer 'none' reads no values; choose 'llactr', or leave 'values' out")
+        if self.values and self.enhancer in ("none", "ctrl"):
+            raise ValueError(f"the enhancer {self.enhancer!r} reads no values; choose 'llactr', or leave 'values' out")
+        if self.values and self.enhancer == "larr":
+            raise ValueError("the enhancer 'larr' reads the scene's values anyway and no others; leave 'values' out")
+        return self
+
+    @model_validator(mode="after")
+    def _auto_decides(self) -> Self:
+        given = [name for name in ("enhancer", "values", "warm_start") if getattr(self, name)]
+        if self.auto and given:
+            raise ValueError(f"'auto' decides what is read and trains anew; leave {' and '.join(given)} out")
         return self
 
     def options_over(self, start: Mapping[str, Any] | None) -> TrainOptions:
@@ -119,6 +134,43 @@ class TrainRequest(BaseModel):
         return Schema.parse({**schema.model_dump(mode="json"), "label": label})
 
 
+class ProveRequest(ProveOptions):
+    """What to prove, on which dataset."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"dataset": "data/ml1m", "label": "label", "model": "movies", "quick": True}}
+    )
+
+    dataset: str = Setting(min_length=1, max_length=4096, description=_DATASET)
+    data_schema: dict[str, Any] | None = Setting(
+        default=None, alias="schema", description="The schema as JSON; null to infer it from the data."
+    )
+    label: str | None = Setting(default=None, description="The column of 0 and 1; needed where the schema has none.")
+    field_schema: str | None = Setting(
+        default=None, description="The schema's name at the LLM service; by default the schema's own name."
+    )
+    table_version: str = Setting(default="current", description="A version or alias of the field table.")
+    model: str = Setting(
+        default="proof",
+        pattern=NAME_PATTERN,
+        description="Whose keys may see the report: a key that is limited to models names one of them.",
+    )
+
+    @property
+    def options(self) -> ProveOptions:
+        """How much is done."""
+        return ProveOptions.model_validate(self.model_dump(include=set(ProveOptions.model_fields)))
+
+    def schema_with_label(self) -> Schema | None:
+        """The schema with its label, or None where it is to be inferred.
+
+        Raises:
+            SchemaError: it is not valid, names no label, or another one than `label`.
+        """
+        content = {"dataset": self.dataset, "schema": self.data_schema, "label": self.label}
+        return TrainRequest.model_validate(content).schema_over(None)
+
+
 class RefreshPlan(BaseModel):
     """Take a new field table, train the champion's recipe on it, and promote the result if the gate lets it pass."""
 
@@ -149,8 +201,10 @@ class RefreshPlan(BaseModel):
 
     @model_validator(mode="after")
     def _can_be_trained(self) -> Self:
-        if self.options.get("enhancer", "llactr") == "none":
-            raise ValueError("a refresh trains with field semantics; enhancer 'none' is a train call")
+        if self.options.get("enhancer") in ("none", "ctrl"):
+            raise ValueError(
+                f"a refresh trains with field semantics; enhancer {self.options['enhancer']!r} is a train call"
+            )
         known = get_args(Backbone)
         if self.options.get("backbone", known[0]) not in known:
             raise ValueError(f"there is no backbone {self.options['backbone']!r}; choose one of {', '.join(known)}")

@@ -6,6 +6,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from llactr_core.semantics.weights import DEFAULT_MODEL
 from services.shared.settings import ServiceSettings
 
 
@@ -28,6 +29,10 @@ class CtrSettings(ServiceSettings):
         default=None, description="The worker's key at the LLM service; without it, the one in the admin key file."
     )
     llm_timeout_s: float = Field(default=30.0, gt=0, description="Seconds to wait for an answer of the LLM service.")
+    language_model: str = Field(
+        default=DEFAULT_MODEL,
+        description="The name or folder of the language model that a train job tunes and reads with by itself.",
+    )
     schedule_poll_s: float = Field(
         default=5.0, gt=0, le=3600, description="Seconds between two looks of a worker at the schedules of refreshes."
     )
@@ -71,6 +76,23 @@ class CtrSettings(ServiceSettings):
         default=4096,
         ge=1,
         description="The most mebibytes of loaded models in each API process; who was used longest ago makes room.",
+    )
+    overlay_values: int = Field(
+        default=100_000, ge=1, description="The most values of a field that a version's overlay takes."
+    )
+    overlay_poll_s: float = Field(
+        default=2.0, gt=0, le=8, description="Seconds between two looks of an API process at the overlays."
+    )
+    newcomers: bool = Field(
+        default=False,
+        description="Whether values that scored rows bring and no model has seen are read by the LLM service and added "
+        "to the overlay without being asked for.",
+    )
+    newcomer_sightings: int = Field(
+        default=3, ge=1, description="How often an API process must see such a value before it is added."
+    )
+    newcomers_per_minute: int = Field(
+        default=60, ge=1, description="The most values of a field that an API process adds so within a minute."
     )
     log_share: float = Field(
         default=0.0, ge=0, le=1, description="Share of the requests whose scores are logged, where a plan does not say."
@@ -134,3 +156,8 @@ class CtrSettings(ServiceSettings):
     def bundles(self) -> Path:
         """The folder of the registered bundles, one directory per version."""
         return self.state / "bundles"
+
+    @property
+    def proofs(self) -> Path:
+        """The folder of the reports of proofs, one directory per job."""
+        return self.state / "proofs"

@@ -1,4 +1,4 @@
-"""The worker process: does the jobs "train" and "refresh", one at a time. Run as `python -m services.ctr.worker`."""
+"""The worker process: does train, refresh and prove jobs, one at a time. Run as `python -m services.ctr.worker`."""
 
 import threading
 from functools import partial
@@ -34,7 +34,12 @@ def build_handlers(settings: CtrSettings, storage: Storage, store: JobStore) -> 
 
         return refresh(context, registry, promotion, store, settings)
 
-    return {"train": train, "refresh": refresh}
+    def prove(context: JobContext) -> dict[str, Any]:
+        from services.ctr.jobs.proof import prove_dataset
+
+        return prove_dataset(context, store, settings)
+
+    return {"train": train, "refresh": refresh, "prove": prove}
 
 
 def _end_tuning(settings: CtrSettings, context: JobContext) -> None:

@@ -47,6 +47,16 @@ def test_scores_raw_and_of_a_version(shop: Client, shop_bundles: tuple[Bundle, B
     assert shop.health("ctr").ok
 
 
+def test_values_are_added_to_models_that_can_read_them(shop: Client) -> None:
+    with pytest.raises(ApiError, match="without value semantics") as refused:
+        shop.add_values("shop", {"colour": ["mauve"]})
+    assert refused.value.status == 409
+    listed = shop.later_values("shop", limit=5)
+    assert (listed.rows, listed.values, listed.overlay) == (0, (), listed.version)
+    assert shop.drop_values("shop") == 0
+    assert shop.score(ROWS).overlay is None
+
+
 def test_an_explanation_sums_to_the_logit(shop: Client) -> None:
     found = shop.explain(ROWS[:2], model="shop@challenger")
     assert len(found.rows) == 2

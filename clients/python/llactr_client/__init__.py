@@ -7,7 +7,11 @@ with Client(key="...") as client:
 from llactr_client.async_client import AsyncClient
 from llactr_client.client import Client
 from llactr_client.ctr_results import (
+    AddedValues,
     Drift,
+    FieldValues,
+    LaterValue,
+    LaterValues,
     ModelInfo,
     ModelVersion,
     Move,
@@ -39,6 +43,7 @@ from llactr_client.results import (
 from llactr_client.scores import ExplainedRow, Explanation, FieldPart, PairPart, Part, Scores
 
 __all__ = [
+    "AddedValues",
     "Alias",
     "ApiError",
     "ApiKey",
@@ -55,10 +60,13 @@ __all__ = [
     "Explanation",
     "FieldPart",
     "FieldTable",
+    "FieldValues",
     "Health",
     "Job",
     "JobFailed",
     "JobTimeout",
+    "LaterValue",
+    "LaterValues",
     "ModelInfo",
     "ModelVersion",
     "Move",

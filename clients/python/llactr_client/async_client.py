@@ -13,6 +13,7 @@ from llactr_client.calls import keys as keys_calls
 from llactr_client.calls import llm, scoring, training
 from llactr_client.calls import models as models_calls
 from llactr_client.calls import traffic as traffic_calls
+from llactr_client.calls import values as values_calls
 from llactr_client.client import CTR_URL, LLM_URL
 from llactr_client.deadline import Deadline, Timeouts
 from llactr_client.errors import ClientError, error_of
@@ -185,9 +186,14 @@ class AsyncClient:
     prune_versions = _sent(models_calls.prune_versions)
     train = _sent(training.train)
     refresh = _sent(training.refresh)
+    prove = _sent(training.prove)
+    proof_report = _sent(training.proof_report)
     schedule = _sent(training.schedule)
     set_schedule = _sent(training.set_schedule)
     delete_schedule = _sent(training.delete_schedule)
+    add_values = _sent(values_calls.add_values)
+    later_values = _sent(values_calls.later_values)
+    drop_values = _sent(values_calls.drop_values)
     traffic = _sent(traffic_calls.traffic)
     set_traffic = _sent(traffic_calls.set_traffic)
     delete_traffic = _sent(traffic_calls.delete_traffic)

@@ -2,7 +2,7 @@
 
 from llactr_core.schema import Schema
 from llactr_core.semantics.options import SsftOptions
-from services.ctr.payloads import RefreshPlan, TrainRequest
+from services.ctr.payloads import ProveRequest, RefreshPlan, TrainRequest
 from services.ctr.registry.store import CHAMPION, Registry, require_semantics
 from services.ctr.settings import CtrSettings
 from services.shared.datasets import resolve_dataset
@@ -39,3 +39,14 @@ def check_refresh(plan: RefreshPlan, model: str, registry: Registry, settings: C
     champion = registry.get(model, CHAMPION)
     require_semantics(model, champion)
     plan.options_over(champion.lineage.options)
+
+
+def check_prove(request: ProveRequest, settings: CtrSettings) -> None:
+    """Let a proof pass that may work.
+
+    Raises:
+        SchemaError, PermissionDenied: schema or dataset cannot be used.
+        NotFoundError: there is no such dataset.
+    """
+    request.schema_with_label()
+    resolve_dataset(request.dataset, settings.data_roots)

@@ -1,5 +1,6 @@
 """What a version is made from, and the making: data and table -> bundle -> registered version, each step once."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ from llactr_core.data.splits import Splits
 from llactr_core.schema import Schema
 from llactr_core.semantics.semantics import Semantics
 from llactr_core.semantics.table import FieldTable
+from llactr_core.semantics.weights import DEFAULT_MODEL
 from llactr_core.training.options import TrainOptions
 from llactr_core.training.pipeline import train_bundle
 from services.ctr.jobs.llm import FieldSemantics
@@ -37,6 +39,8 @@ class Recipe:
     read_test: bool = False
     parent: str | None = None
     start_from: str | None = None
+    language_model: str = DEFAULT_MODEL
+    auto: Mapping[str, object] | None = None
 
 
 def pull_table(semantics: FieldSemantics, context: JobContext, schema: str, version: str) -> FieldTable:
@@ -80,11 +84,13 @@ def _train(recipe: Recipe, semantics: Semantics, context: JobContext, registry: 
         span,
         read_test=recipe.read_test,
         start_from=None if recipe.start_from is None else registry.bundle_path(recipe.start_from),
+        language_model=recipe.language_model,
+        auto=recipe.auto,
     )
 
 
 def _lineage(recipe: Recipe, table: FieldTable | None, bundle: Bundle, job: str) -> Lineage:
-    enhanced = recipe.options.enhancer != "none"
+    enhanced = recipe.options.enhancer not in ("none", "ctrl")
     trained: dict[str, Any] = bundle.manifest["lineage"]  # type: ignore[assignment]
     return Lineage(
         dataset=recipe.dataset,

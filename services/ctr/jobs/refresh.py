@@ -63,7 +63,8 @@ def refresh(
         table = pull_table(semantics, context, recipe.field_schema or recipe.schema.name, version)
         state.set(table_version=table.version)
         made_of = Semantics(table)
-        if (registry.bundle_path(old.version) / VALUES).exists():  # the champion reads values too
+        reads_values = (registry.bundle_path(old.version) / VALUES).exists() or recipe.options.enhancer == "larr"
+        if reads_values:
             made_of = with_values(semantics, table, recipe, context, span.part(tuned, tuned))
     new = make_version(recipe, made_of, context, registry, state, span.part(tuned, 0.99))
     context.check()

@@ -6,8 +6,10 @@ from llactr_core.data.infer import infer_schema
 from llactr_core.data.splits import open_dataset
 from llactr_core.schema import Schema
 from llactr_core.semantics.semantics import Semantics
+from services.ctr.jobs.choosing import choose_recipe
 from services.ctr.jobs.llm import field_semantics
 from services.ctr.jobs.recipe import Recipe, make_version, pull_table
+from services.ctr.jobs.scenes import with_tuned_scenes
 from services.ctr.jobs.span import Span
 from services.ctr.jobs.state import StateFile
 from services.ctr.jobs.values import with_values
@@ -19,6 +21,8 @@ from services.ctr.registry.store import Registry
 from services.ctr.settings import CtrSettings
 from services.shared.datasets import resolve_dataset
 from services.shared.jobs.context import JobContext
+
+READ, SCENES_READ, CHOSEN = 0.02, 0.5, 0.8  # the share of the bar at which the semantics are there
 
 
 def train(context: JobContext, registry: Registry, promotion: Promotion, settings: CtrSettings) -> dict[str, Any]:
@@ -39,8 +43,12 @@ def train(context: JobContext, registry: Registry, promotion: Promotion, setting
     span.stage("opening the dataset")
     start = None if request.warm_start is None else registry.get(model, request.warm_start)
     recipe = _recipe(model, request, start, settings)
-    semantics = _semantics(recipe, request, context, settings, span)
-    made = make_version(recipe, semantics, context, registry, state, span.part(0.02, 0.99))
+    if request.auto:
+        recipe, semantics = choose_recipe(recipe, request, context, settings, span.part(0.01, CHOSEN))
+    else:
+        semantics = _semantics(recipe, request, context, settings, span)
+    begun = CHOSEN if request.auto else SCENES_READ if _tunes_scenes(recipe) else READ
+    made = make_version(recipe, semantics, context, registry, state, span.part(begun, 0.99))
     context.check()
     span.stage("judging the version", 0.99)
     verdict = settle(
@@ -55,6 +63,7 @@ def train(context: JobContext, registry: Registry, promotion: Promotion, setting
         "gate": verdict.gate,
         "aliases": registry.get(model, made.version).aliases,
         "metrics": made.metrics,
+        **({} if recipe.auto is None else {"auto": dict(recipe.auto)}),
     }
 
 
@@ -74,17 +83,25 @@ def _recipe(model: str, request: TrainRequest, start: ModelVersion | None, setti
         options=request.options_over(None if before is None else before.options),
         read_test=request.read_test,
         start_from=None if start is None else start.version,
+        language_model=settings.language_model,
     )
+
+
+def _tunes_scenes(recipe: Recipe) -> bool:
+    return recipe.options.enhancer == "larr" and recipe.options.larr.tunes
 
 
 def _semantics(
     recipe: Recipe, request: TrainRequest, context: JobContext, settings: CtrSettings, span: Span
 ) -> Semantics:
-    if recipe.options.enhancer == "none":
+    enhancer = recipe.options.enhancer
+    if enhancer in ("none", "ctrl"):
         return Semantics()
+    if _tunes_scenes(recipe):
+        return with_tuned_scenes(recipe, context, span.part(0.01, SCENES_READ))
     span.stage("pulling the field table", 0.01)
     with field_semantics(settings) as service:
         table = pull_table(service, context, recipe.field_schema or recipe.schema.name, request.table_version)
-        return (
-            with_values(service, table, recipe, context, span.part(0.01, 0.02)) if request.values else Semantics(table)
-        )
+        if request.values or enhancer == "larr":
+            return with_values(service, table, recipe, context, span.part(0.01, 0.02))
+        return Semantics(table)

@@ -1,13 +1,11 @@
-"""The values of textual fields, as the language model behind a field table reads them."""
-
-import hashlib
+"""The values of textual fields, or of the scene's, as the language model behind a field table reads them."""
 
 from llactr_core.data.encoding import Encoder
+from llactr_core.enhancers.larr.scenes import scene_values
 from llactr_core.errors import SchemaError
 from llactr_core.semantics.semantics import Semantics
 from llactr_core.semantics.table import FieldTable
-from llactr_core.semantics.tensor_file import as_json
-from llactr_core.semantics.values.gather import table_of, unit, value_text
+from llactr_core.semantics.values.gather import recipe_of, table_of, unit
 from llactr_core.semantics.values.table import ValueTable
 from llactr_core.semantics.values.textual import textual_values
 from services.ctr.jobs.llm import FieldSemantics
@@ -23,24 +21,27 @@ def with_values(
 ) -> Semantics:
     """The field vectors and those of train's values, which the LLM service is asked for; it keeps what it has read.
 
-    They are fetched once per job, so that a later attempt trains on the very same vectors.
+    With the enhancer "larr" they are the values of the scene's fields. They are fetched once per job, so that a later
+    attempt trains on the very same vectors.
 
     Raises:
         SchemaError: no field has values in words.
+        OptionError: the schema marks no field as the scene's, which "larr" needs.
         UnavailableError: the LLM service does not answer.
     """
     path = context.directory / VALUES
     if path.exists():
         return Semantics(fields, ValueTable.load(path))
     schema = recipe.schema
-    texts = textual_values(Encoder.fit(schema, recipe.splits.train.batches(schema.columns)))
+    encoder = Encoder.fit(schema, recipe.splits.train.batches(schema.columns))
+    texts = scene_values(encoder) if recipe.options.enhancer == "larr" else textual_values(encoder)
     if not texts:
         raise SchemaError(
             f"no field of schema {schema.name!r} has values in words; set 'textual' to true where one has, or leave "
             "'values' out"
         )
     version = f"{recipe.field_schema or schema.name}@{fields.version}"
-    made_by = hashlib.sha256(as_json([fields.version, value_text("FIELD", "VALUE")]).encode()).hexdigest()
+    made_by = recipe_of([fields.version])
     table = table_of(
         schema,
         texts,

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Depends, Header, Path, Request
 
 from services.ctr.jobs.checks import check_refresh, check_train
-from services.ctr.payloads import RefreshRequest, TrainRequest
+from services.ctr.payloads import ProveRequest, RefreshRequest, TrainRequest
 from services.ctr.registry.store import NAME_PATTERN, Registry
 from services.ctr.serving.pool import ModelPool
 from services.ctr.settings import CtrSettings
@@ -50,9 +50,9 @@ def admin_router(registry: Registry, pool: ModelPool, jobs: JobStore, settings: 
         asked = call_of(idempotency_key, model, "train", request.model_dump(mode="json", by_alias=True))
         known = jobs.known(asked)
         if known is not None:
-            return _accepted(known)
+            return accepted(known)
         request = check_train(request, model, registry, settings)
-        return _submitted(jobs, "train", model, request, asked, call)
+        return submitted(jobs, "train", model, request, asked, call)
 
     @router.post(
         "/v1/admin/refresh",
@@ -77,20 +77,27 @@ def admin_router(registry: Registry, pool: ModelPool, jobs: JobStore, settings: 
         asked = call_of(idempotency_key, model, "refresh", request.model_dump(mode="json", by_alias=True))
         known = jobs.known(asked)
         if known is not None:
-            return _accepted(known)
+            return accepted(known)
         check_refresh(request, model, registry, settings)
-        return _submitted(jobs, "refresh", model, request, asked, call)
+        return submitted(jobs, "refresh", model, request, asked, call)
 
     return router
 
 
-def _submitted(
-    jobs: JobStore, kind: str, model: str, request: TrainRequest | RefreshRequest, asked: Call | None, call: Request
+def submitted(
+    jobs: JobStore,
+    kind: str,
+    model: str,
+    request: TrainRequest | RefreshRequest | ProveRequest,
+    asked: Call | None,
+    call: Request,
 ) -> Accepted:
+    """Queue a job of this kind; the answer to who asked for it."""
     by = caller_of(call).key_name
     payload = {"model": model, "request": request.model_dump(mode="json", by_alias=True), "by": by}
-    return _accepted(jobs.submit(kind, payload, asked, lane=model, traceparent=traceparent()))
+    return accepted(jobs.submit(kind, payload, asked, lane=model, traceparent=traceparent()))
 
 
-def _accepted(job: Job) -> Accepted:
+def accepted(job: Job) -> Accepted:
+    """The answer that names a job."""
     return Accepted(job=JobRef(id=job.id, state=job.state.value))

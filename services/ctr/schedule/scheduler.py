@@ -117,7 +117,7 @@ class Scheduler:
             champion = self._registry.get(schedule.model, CHAMPION)
         except NotFoundError:
             return None
-        if champion.lineage.enhancer == "none":
+        if not champion.lineage.has_semantics:
             return None
         table = self._current(champion)
         if table is None or table.version in (champion.lineage.table_version, schedule.tried_table):

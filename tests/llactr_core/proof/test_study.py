@@ -13,9 +13,9 @@ from llactr_core.data.splits import open_dataset
 from llactr_core.errors import DataError
 from llactr_core.metrics.ranking import auc
 from llactr_core.progress import Progress, ProgressCallback, silent
-from llactr_core.proof.arms import BOTH, PLAIN, WIDENED, Read
-from llactr_core.proof.page import markdown, page
-from llactr_core.proof.report import FLOOR, report_of
+from llactr_core.proof.arms import BOTH, FIELDS, PLAIN, WIDENED, Read
+from llactr_core.proof.reporting.page import markdown, page
+from llactr_core.proof.reporting.report import FLOOR, report_of
 from llactr_core.proof.study import Plan, Study
 from llactr_core.semantics.semantics import Semantics
 from llactr_core.semantics.table import FieldTable
@@ -41,15 +41,12 @@ class Cut(Exception):
 
 
 def test_an_effect_of_values_is_found_and_told_from_its_controls(tmp_path: Path) -> None:
-    runs = []
-
-    def cut_after_six(progress: Progress) -> None:
-        runs.append(progress.stage)
-        if len(runs) == 6:
+    def cut_off(progress: Progress) -> None:
+        if progress.stage == f"fm, {FIELDS}: seed 2":
             raise Cut
 
     with pytest.raises(Cut):
-        study_of(tmp_path, 2.5, cut_after_six).run()
+        study_of(tmp_path, 2.5, cut_off).run()
     kept = sorted((tmp_path / "scores").iterdir())
     assert kept
     written = {file: file.stat().st_mtime_ns for file in kept}

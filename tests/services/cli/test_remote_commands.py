@@ -63,6 +63,29 @@ def test_moves_and_old_versions(service: Any, capsys: pytest.CaptureFixture[str]
     assert service.asked[-1][2] == {"dry_run": True}
 
 
+def test_values(service: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    path = "/v1/admin/models/shop/values"
+    stands = {"model": "shop", "version": "v1", "overlay": "d1", "rows": 1}
+    one = {"number": 1, "field": "colour", "value": "mauve", "source": "admin", "at": "2026-01-01T00:00:00Z"}
+    service.answers = {
+        f"POST {path}": (
+            200,
+            stands | {"fields": {"colour": {"added": ["mauve"], "known": [], "refused": {"x": "why"}}}},
+        ),
+        f"GET {path}?version=v1&limit=5&after=0": (200, stands | {"values": [one]}),
+        f"DELETE {path}?version=champion": (200, {"dropped": 1}),
+    }
+    assert run(["models", "values", "add", "shop", "--value", "colour=mauve", "--value", "colour=x=y"]) == 0
+    assert "refused: why" in capsys.readouterr().out
+    assert service.asked[-1][2] == {"version": "champion", "values": {"colour": ["mauve", "x=y"]}}
+    assert run(["models", "values", "list", "shop", "--version", "v1", "--limit", "5", "--json"]) == 0
+    assert last_line(capsys)["values"] == [one]
+    assert run(["models", "values", "drop", "shop"]) == 0
+    assert "1 values dropped" in capsys.readouterr().out
+    assert run(["models", "values", "add", "shop", "--value", "colour"]) == 2
+    assert "FIELD=VALUE" in capsys.readouterr().err
+
+
 def test_traffic(service: Any, capsys: pytest.CaptureFixture[str]) -> None:
     plan = {"arms": [{"alias": "champion", "weight": 1}], "salt": "s", "shadow": None, "log_share": 0.1}
     service.answers = {
@@ -96,7 +119,9 @@ def test_training_at_the_service(service: Any, tmp_path: Path, capsys: pytest.Ca
     body = service.asked[0][2]
     assert (body["dataset"], body["promote"], body["options"]) == (str(tmp_path), True, {"epochs": 1})
     assert [field["name"] for field in body["schema"]["fields"]] == list(SHOP.names)
-    assert run([*words, "--no-wait"]) == 0
+    assert "values" not in body
+    assert run([*words, "--values", "--no-wait"]) == 0
+    assert service.asked[-1][2]["values"] is True
     assert "llactr jobs watch j1" in capsys.readouterr().out
 
 

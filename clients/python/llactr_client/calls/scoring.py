@@ -126,6 +126,7 @@ def _scores(reply: Reply, rows: int) -> Scores:
         request_id=request_id,
         details=parsing.objects(content, "details"),
         arm=parsing.text(content, "arm") or None,
+        overlay=parsing.text(used, "overlay") or None,
         parts=(Part(request_id, len(scores)),),
     )
 
@@ -139,6 +140,7 @@ def _joined(parts: Sequence[Scores]) -> Scores:
         request_id=first.request_id,
         details=tuple(detail for part in parts for detail in part.details),
         arm=first.arm,
+        overlay=first.overlay,
         parts=tuple(one for part in parts for one in part.parts),
     )
 

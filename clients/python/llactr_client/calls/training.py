@@ -19,6 +19,8 @@ def train(
     field_schema: str | None = None,
     table_version: str | None = None,
     values: bool | None = None,
+    auto: bool | None = None,
+    minutes: float | None = None,
     warm_start: str | None = None,
     options: Mapping[str, object] | None = None,
     promote: bool | None = None,
@@ -29,7 +31,7 @@ def train(
     """Start the training of a new version; what is None is left to the service. Without a schema give the label.
 
     `warm_start` is a version or alias whose weights the training begins with; with a dataset of new rows that is
-    incremental training.
+    incremental training. `auto` lets a small proof of so many `minutes` choose between plain, fields and values.
     """
     recipe = {
         "dataset": dataset,
@@ -40,6 +42,8 @@ def train(
         "field_schema": field_schema,
         "table_version": table_version,
         "values": values,
+        "auto": auto,
+        "minutes": minutes,
         "warm_start": warm_start,
         "options": options,
         "promote": promote,
@@ -77,6 +81,29 @@ def refresh(
         "force": force,
     }
     return Call("ctr", "POST", "/v1/admin/refresh", _started, encode(given(request)), job_headers(idempotency_key))
+
+
+def prove(
+    dataset: str,
+    *,
+    schema: Mapping[str, object] | None = None,
+    label: str | None = None,
+    model: str | None = None,
+    options: Mapping[str, object] | None = None,
+    idempotency_key: str | None = None,
+) -> Call[Job]:
+    """Start a proof of whether field semantics help on a dataset.
+
+    `options` are those of `llactr prove` by their names, such as quick, minutes, backbones, cut and final. A key that
+    is limited to models names one of them as `model`.
+    """
+    request = {**(options or {}), **given({"dataset": dataset, "schema": schema, "label": label, "model": model})}
+    return Call("ctr", "POST", "/v1/admin/prove", _started, encode(request), job_headers(idempotency_key))
+
+
+def proof_report(job_id: str, name: str = "report.json") -> Call[bytes]:
+    """A report of a proof that has succeeded: report.json, report.md or report.html."""
+    return Call("ctr", "GET", path("v1", "admin", "jobs", job_id, "reports", name), lambda reply: reply.body)
 
 
 def schedule(model: str) -> Call[Schedule]:

@@ -473,6 +473,79 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/admin/prove": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Prove whether field semantics help on a dataset
+         * @description A job tunes, trains and judges every arm and control with equal budgets, as `llactr prove` does.
+         *
+         *     The field table and the values come from the LLM service. It can be cancelled, and goes on after a kill.
+         */
+        post: operations["prove_v1_admin_prove_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/jobs/{job_id}/reports/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * A report of a proof
+         * @description What a job "prove" that has succeeded wrote: report.json, report.md or report.html.
+         */
+        get: operations["report_v1_admin_jobs__job_id__reports__name__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/models/{model}/values": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The values added to a version
+         * @description In the order in which they were added.
+         */
+        get: operations["get_v1_admin_models__model__values_get"];
+        put?: never;
+        /**
+         * Add values that appeared after training
+         * @description The LLM service reads their texts, and the version knows them without being trained again.
+         *
+         *     What it knows already is left as it is, so a call may be sent twice. An overlay belongs to one version: another
+         *     champion begins without one.
+         */
+        post: operations["post_v1_admin_models__model__values_post"];
+        /**
+         * Drop the values added to a version
+         * @description The version scores as its bundle alone does within a few seconds.
+         */
+        delete: operations["delete_v1_admin_models__model__values_delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/models/{model}/traffic": {
         parameters: {
             query?: never;
@@ -985,6 +1058,14 @@ export interface components {
             };
         };
         /**
+         * Dropped
+         * @description How many values were forgotten.
+         */
+        Dropped: {
+            /** Dropped */
+            dropped: number;
+        };
+        /**
          * ExplainResponse
          * @description Explanations in the order of the rows.
          * @example {
@@ -1095,6 +1176,29 @@ export interface components {
             fields: components["schemas"]["FieldPart"][];
             /** Pairs */
             pairs: components["schemas"]["PairPart"][];
+        };
+        /**
+         * FieldAddition
+         * @description What came of the values of one field.
+         */
+        FieldAddition: {
+            /**
+             * Added
+             * @description They have rows from here on.
+             */
+            added: string[];
+            /**
+             * Known
+             * @description The version knew them, or its overlay did.
+             */
+            known: string[];
+            /**
+             * Refused
+             * @description The reason, by value.
+             */
+            refused: {
+                [key: string]: string;
+            };
         };
         /**
          * FieldPart
@@ -1573,6 +1677,11 @@ export interface components {
             name: string;
             /** Version */
             version: string;
+            /**
+             * Overlay
+             * @description The digest of its rows of later values, where it has any.
+             */
+            overlay?: string | null;
         };
         /**
          * ModelReady
@@ -1848,6 +1957,47 @@ export interface components {
             data?: number[] | null;
         };
         /**
+         * OverlayValue
+         * @description One value of an overlay.
+         */
+        OverlayValue: {
+            /**
+             * Number
+             * @description Grows with time; give the last one as `after` to see what follows.
+             */
+            number: number;
+            /** Field */
+            field: string;
+            /** Value */
+            value: string;
+            /**
+             * Source
+             * @description admin or background.
+             */
+            source: string;
+            /**
+             * At
+             * @description ISO 8601, UTC.
+             */
+            at: string;
+        };
+        /**
+         * OverlayView
+         * @description An overlay, or a part of it.
+         */
+        OverlayView: {
+            /** Model */
+            model: string;
+            /** Version */
+            version: string;
+            /** Overlay */
+            overlay: string;
+            /** Rows */
+            rows: number;
+            /** Values */
+            values: components["schemas"]["OverlayValue"][];
+        };
+        /**
          * PairPart
          * @description What two fields add together; exact.
          */
@@ -1872,6 +2022,113 @@ export interface components {
              * @description The term that field semantics add (FIE).
              */
             fie: number;
+        };
+        /**
+         * ProveRequest
+         * @description What to prove, on which dataset.
+         * @example {
+         *       "dataset": "data/ml1m",
+         *       "label": "label",
+         *       "model": "movies",
+         *       "quick": true
+         *     }
+         */
+        ProveRequest: {
+            /**
+             * Quick
+             * @description A first answer: DeepFM, fewer arms, trials, seeds and rows, within `minutes`.
+             * @default false
+             */
+            quick?: boolean;
+            /**
+             * Minutes
+             * @description How long it may take; by default 14 with quick, and no limit else. Trials, seeds and rows that there is no time for are left out, for all arms alike, and the report says so.
+             */
+            minutes?: number | null;
+            /**
+             * Final
+             * @description Judge on test; else on a part of valid.
+             * @default false
+             */
+            final?: boolean;
+            /**
+             * Backbones
+             * @description By default deepfm with quick, else all six.
+             */
+            backbones?: ("fm" | "deepfm" | "fwfm" | "fmfm" | "finalmlp" | "wukong" | "autoint")[] | null;
+            /**
+             * Methods
+             * @description More arms: CTRL, LARR.
+             * @default []
+             */
+            methods?: ("ctrl" | "larr")[];
+            /**
+             * Cut
+             * @description Judge on items that train never had, train on few users, or draw AUC over the number of users.
+             * @default none
+             * @enum {string}
+             */
+            cut?: "none" | "item-cold" | "users-5" | "users-20" | "learning-curve";
+            /**
+             * Item
+             * @description The column of items.
+             */
+            item?: string | null;
+            /**
+             * User
+             * @description The column of users; by default the schema's group.
+             */
+            user?: string | null;
+            /**
+             * Trials
+             * @description Of the first backbone's searches; by default 12, with quick 3.
+             */
+            trials?: number | null;
+            /**
+             * Seeds
+             * @description Of the judged runs; by default 5, with quick 3.
+             */
+            seeds?: number | null;
+            /**
+             * Epochs
+             * @description Of each run, at most.
+             * @default 30
+             */
+            epochs?: number;
+            /**
+             * Dataset
+             * @description A local path or s3:// URL: a folder of train, valid and test files, or one file that is split 8:1:1.
+             */
+            dataset: string;
+            /**
+             * Schema
+             * @description The schema as JSON; null to infer it from the data.
+             */
+            schema?: {
+                [key: string]: unknown;
+            } | null;
+            /**
+             * Label
+             * @description The column of 0 and 1; needed where the schema has none.
+             */
+            label?: string | null;
+            /**
+             * Field Schema
+             * @description The schema's name at the LLM service; by default the schema's own name.
+             */
+            field_schema?: string | null;
+            /**
+             * Table Version
+             * @description A version or alias of the field table.
+             * @default current
+             */
+            table_version?: string;
+            /**
+             * Model
+             * @description Whose keys may see the report: a key that is limited to models names one of them.
+             * @default proof
+             */
+            model?: string;
         };
         /**
          * PruneRequest
@@ -2301,12 +2558,12 @@ export interface components {
              * Backbone
              * @description By default deepfm; that of a warm start.
              */
-            backbone?: ("fm" | "deepfm" | "fwfm" | "fmfm" | "finalmlp" | "wukong") | null;
+            backbone?: ("fm" | "deepfm" | "fwfm" | "fmfm" | "finalmlp" | "wukong" | "autoint") | null;
             /**
              * Enhancer
              * @description By default llactr; that of a warm start.
              */
-            enhancer?: ("llactr" | "none") | null;
+            enhancer?: ("llactr" | "larr" | "ctrl" | "none") | null;
             /**
              * Field Schema
              * @description The schema's name at the LLM service; by default the schema's own name.
@@ -2324,6 +2581,18 @@ export interface components {
              * @default false
              */
             values?: boolean;
+            /**
+             * Auto
+             * @description Let a small proof on validation choose between plain, fields and values; `options` hold for all.
+             * @default false
+             */
+            auto?: boolean;
+            /**
+             * Minutes
+             * @description How long `auto` may take, training included.
+             * @default 15
+             */
+            minutes?: number;
             /**
              * Warm Start
              * @description A version or alias of the model whose weights the training begins with: with a dataset of new rows, incremental training. Schema, backbone, enhancer and options are that version's, where none are given.
@@ -2353,6 +2622,56 @@ export interface components {
              */
             options?: {
                 [key: string]: components["schemas"]["JsonValue"];
+            };
+        };
+        /**
+         * ValuesAnswer
+         * @description What came of a call, and where the overlay stands; every API process serves it within a few seconds.
+         */
+        ValuesAnswer: {
+            /** Model */
+            model: string;
+            /** Version */
+            version: string;
+            /**
+             * Overlay
+             * @description The digest of all its rows, which answers name; the version's where it is empty.
+             */
+            overlay: string;
+            /**
+             * Rows
+             * @description How many values it has.
+             */
+            rows: number;
+            /** Fields */
+            fields: {
+                [key: string]: components["schemas"]["FieldAddition"];
+            };
+        };
+        /**
+         * ValuesRequest
+         * @description Values that a version shall know from here on.
+         * @example {
+         *       "values": {
+         *         "title": [
+         *           "Toy Story 5 (2026)"
+         *         ]
+         *       }
+         *     }
+         */
+        ValuesRequest: {
+            /**
+             * Version
+             * @description A version or an alias.
+             * @default champion
+             */
+            version?: string;
+            /**
+             * Values
+             * @description By the field's name; at most 1,000 in all.
+             */
+            values: {
+                [key: string]: (string | number | boolean | null)[];
             };
         };
         /**
@@ -5122,6 +5441,550 @@ export interface operations {
             };
             /** @description Unsupported Media Type */
             415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid input; the body names the field. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    prove_v1_admin_prove_post: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The same key with the same body gives the same job: a retry starts no other. */
+                "idempotency-key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ProveRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Accepted"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid input; the body names the field. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    report_v1_admin_jobs__job_id__reports__name__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The job. */
+                job_id: string;
+                /** @description Which form. */
+                name: "report.json" | "report.md" | "report.html";
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                    "text/markdown": unknown;
+                    "text/html": unknown;
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid input; the body names the field. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_v1_admin_models__model__values_get: {
+        parameters: {
+            query?: {
+                /** @description A version or an alias. */
+                version?: string;
+                /** @description The most to list. */
+                limit?: number;
+                /** @description List those behind this number. */
+                after?: number;
+            };
+            header?: never;
+            path: {
+                /** @description The model's name. */
+                model: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OverlayView"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid input; the body names the field. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_v1_admin_models__model__values_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The model's name. */
+                model: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ValuesRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ValuesAnswer"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid input; the body names the field. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the call is sent again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_v1_admin_models__model__values_delete: {
+        parameters: {
+            query?: {
+                /** @description A version or an alias. */
+                version?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The model's name. */
+                model: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Dropped"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

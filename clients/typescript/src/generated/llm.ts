@@ -740,6 +740,12 @@ export interface components {
              * @description Whether a language model reads the values; by default the values decide.
              */
             textual?: boolean | null;
+            /**
+             * Scene
+             * @description Whether the field tells when, where or how a request comes (time, weather, device).
+             * @default false
+             */
+            scene?: boolean;
         };
         /**
          * FieldTableView

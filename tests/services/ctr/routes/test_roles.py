@@ -40,7 +40,12 @@ NEEDS = {
     ("delete", "/v1/jobs/{job_id}"): Role.TRAINER,
     ("post", "/v1/outcomes"): Role.TRAINER,
     ("post", "/v1/admin/models/{model}/train"): Role.TRAINER,
+    ("get", "/v1/admin/models/{model}/values"): Role.READER,
+    ("post", "/v1/admin/models/{model}/values"): Role.TRAINER,
+    ("delete", "/v1/admin/models/{model}/values"): Role.TRAINER,
     ("post", "/v1/admin/refresh"): Role.TRAINER,
+    ("post", "/v1/admin/prove"): Role.TRAINER,
+    ("get", "/v1/admin/jobs/{job_id}/reports/{name}"): Role.TRAINER,
     ("post", "/v1/admin/models/{model}/versions"): Role.TRAINER,
     ("put", "/v1/admin/models/{model}/schedule"): Role.TRAINER,
     ("delete", "/v1/admin/models/{model}/schedule"): Role.TRAINER,
@@ -63,12 +68,13 @@ ROWS = {"rows": [{}]}
 BODIES: dict[str, Any] = {
     "/v1/score": ROWS,
     "/v1/explain": ROWS,
+    "/v1/admin/prove": {"dataset": "nowhere", "label": "click", "model": "tiny"},
     "/v1/outcomes": {"outcomes": [{"model": "tiny", "row_id": "1", "label": 1}]},
 }
 
 
 def call(client: TestClient, method: str, path: str, key: str | None, job_id: str = "x") -> int:
-    where = path.format(model="tiny", version="champion", alias="champion", job_id=job_id, key_id="x")
+    where = path.format(model="tiny", version="champion", alias="champion", job_id=job_id, key_id="x", name="report.md")
     headers = {"Authorization": f"Bearer {key}"} if key is not None else {}
     body = BODIES.get(path.partition("?")[0], {}) if method in ("post", "put") else None
     return client.request(method, where, json=body, headers=headers).status_code

@@ -1,6 +1,6 @@
 """What the proof says: as data, as a page to read, and in one sentence."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -8,6 +8,7 @@ from llactr_core.metrics.ranking import auc
 from llactr_core.metrics.report import evaluate
 from llactr_core.proof.arms import PLAIN, WIDENED, shipped
 from llactr_core.proof.intervals import Comparison, Difference, Scores, compare
+from llactr_core.proof.reporting.perfect import perfect_calibration
 from llactr_core.proof.study import ArmResult, Outcome, Plan
 
 FLOOR = "log-odds floor"
@@ -49,12 +50,13 @@ def report_of(dataset: str, outcome: Outcome, plan: Plan, about: Json) -> Json:
         "rows": len(outcome.judged.labels),
         "clicks": int(outcome.judged.labels.sum()),
         "backbones": list(plan.backbones),
-        "seeds": len(plan.seeds),
+        "seeds": len(outcome.seeds),
         "ships": ships,
         "arms": arms,
-        "against": {name: _comparison(one) for name, one in against.items()},
+        "against": {name: comparison_json(one) for name, one in against.items()},
         "verdict": verdict.text,
         "verdict_code": verdict.code,
+        "sides": outcome.sides,
         "left_out": outcome.left_out,
         **about,
     }
@@ -105,6 +107,7 @@ def _arm(outcome: Outcome, result: ArmResult, plain: Scores) -> Json:
         "about": result.arm.about,
         "backbone": name,
         **mean,
+        "perfect": asdict(perfect_calibration(labels, result.scores)),
         "auc_spread": float(np.std([one["auc"] for one in measured])),
         "relaimpr": 0.0 if against is None else against.relaimpr.value,
         "interval": [0.0, 0.0] if against is None else [against.relaimpr.low, against.relaimpr.high],
@@ -129,6 +132,7 @@ def _floor(outcome: Outcome, plan: Plan, plain: Scores) -> Json:
         "about": about,
         "backbone": "",
         **measured,
+        "perfect": asdict(perfect_calibration(outcome.judged.labels, outcome.floor)),
         "relaimpr": relaimpr,
         "interval": interval,
         "slices": {},
@@ -146,7 +150,8 @@ def _slices(outcome: Outcome, result: ArmResult) -> Json:
     return found
 
 
-def _comparison(one: Comparison) -> Json:
+def comparison_json(one: Comparison) -> Json:
+    """A comparison as reports have it."""
     return {"auc": _difference(one.auc), "logloss": _difference(one.logloss), "relaimpr": _difference(one.relaimpr)}
 
 

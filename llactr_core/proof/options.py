@@ -1,0 +1,97 @@
+"""What can be chosen about a proof; imports no torch, so that a service can check a request at once."""
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import Field as Setting
+
+from llactr_core.errors import OptionError
+
+Backbone = Literal["fm", "deepfm", "fwfm", "fmfm", "finalmlp", "wukong", "autoint"]
+Cut = Literal["none", "item-cold", "users-5", "users-20", "learning-curve"]
+Method = Literal["ctrl", "larr"]
+
+ALL: tuple[Backbone, ...] = ("deepfm", "wukong", "fm", "fwfm", "fmfm", "finalmlp")
+TRIALS, LATER_TRIALS, SEEDS = 12, 4, 5
+QUICK_TUNING = {"sam_num": 100, "epochs": 3}  # options of SSFT
+QUICK_TRIALS, QUICK_SEEDS, QUICK_MINUTES = 3, 3, 14.0
+
+
+class ProveOptions(BaseModel):
+    """How much a proof does, and on which rows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    quick: bool = Setting(
+        default=False, description="A first answer: DeepFM, fewer arms, trials, seeds and rows, within `minutes`."
+    )
+    minutes: float | None = Setting(
+        default=None,
+        gt=0,
+        le=100_000,
+        description="How long it may take; by default 14 with quick, and no limit else. Trials, seeds and rows that "
+        "there is no time for are left out, for all arms alike, and the report says so.",
+    )
+    final: bool = Setting(default=False, description="Judge on test; else on a part of valid.")
+    backbones: tuple[Backbone, ...] | None = Setting(
+        default=None, min_length=1, description="By default deepfm with quick, else all six."
+    )
+    methods: tuple[Method, ...] = Setting(default=(), description="More arms: CTRL, LARR.")
+    cut: Cut = Setting(
+        default="none",
+        description="Judge on items that train never had, train on few users, or draw AUC over the number of users.",
+    )
+    item: str | None = Setting(default=None, min_length=1, description="The column of items.")
+    user: str | None = Setting(
+        default=None, min_length=1, description="The column of users; by default the schema's group."
+    )
+    trials: int | None = Setting(
+        default=None, ge=1, le=1000, description="Of the first backbone's searches; by default 12, with quick 3."
+    )
+    seeds: int | None = Setting(
+        default=None, ge=1, le=100, description="Of the judged runs; by default 5, with quick 3."
+    )
+
+    epochs: int = Setting(default=30, ge=1, le=1000, description="Of each run, at most.")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.cut == "item-cold" and self.item is None:
+            raise ValueError("cut 'item-cold' needs 'item', the column that names the items")
+        if self.backbones is not None and len(set(self.backbones)) < len(self.backbones):
+            raise ValueError("a backbone is given twice; name each once")
+        return self
+
+    @classmethod
+    def parse(cls, content: object) -> "ProveOptions":
+        """Options from plain data.
+
+        Raises:
+            OptionError: naming the first option that is unknown or out of range.
+        """
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"][:1])
+            raise OptionError(f"prove option {where!r}: {first['msg']}", field=where or None) from error
+
+    @property
+    def its_backbones(self) -> tuple[Backbone, ...]:
+        """Those that are taken; the first one is searched longest."""
+        return self.backbones or (("deepfm",) if self.quick else ALL)
+
+    @property
+    def its_trials(self) -> int:
+        """Of the first backbone's searches."""
+        return self.trials or (QUICK_TRIALS if self.quick else TRIALS)
+
+    @property
+    def its_seeds(self) -> tuple[int, ...]:
+        """Those that are taken."""
+        return tuple(range(1, 1 + (self.seeds or (QUICK_SEEDS if self.quick else SEEDS))))
+
+    @property
+    def its_minutes(self) -> float | None:
+        """How long it may take; None for any time."""
+        return self.minutes or (QUICK_MINUTES if self.quick else None)

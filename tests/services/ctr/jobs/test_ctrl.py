@@ -1,0 +1,60 @@
+"""The job "train" with CTRL: the language model reads the rows in the job's own process."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_model import save_tiny_model
+
+from llactr_core.bundle import Bundle
+from llactr_core.errors import UnavailableError
+from llactr_core.scorer import Scorer
+from services.ctr.jobs.train import train
+from services.ctr.payloads import RefreshPlan, TrainRequest
+from services.ctr.promotion.promotion import Promotion
+from services.ctr.registry.store import Registry
+from services.ctr.settings import CtrSettings
+
+OPTIONS = {
+    "epochs": 1, "width": 4, "backbone_options": {"layers": 1, "head_width": 4},
+    "ctrl": {"batch_size": 300, "width": 8, "subspaces": 2, "device": "cpu"},
+}  # fmt: skip
+
+
+def test_a_job_aligns_trains_and_promotes_and_goes_on_after_a_failure(
+    attempts: Any, registry: Registry, promotion: Promotion, work_settings: CtrSettings, llm: Any, dataset: Path,
+    tiny: Any, tmp_path: Path,
+) -> None:  # fmt: skip
+    llm.failing = True
+    settings = work_settings.model_copy(update={"language_model": str(save_tiny_model(tmp_path / "tiny-model"))})
+    schema = tiny.schema.model_dump(mode="json")
+    body = {"dataset": str(dataset), "schema": schema, "backbone": "autoint", "enhancer": "ctrl", "options": OPTIONS}
+    attempts.submit("train", "tiny", body)
+    context = attempts.next()
+    real = context.report
+
+    def dies(progress: Any) -> None:
+        real(progress)
+        if progress.stage.startswith("training"):
+            raise UnavailableError("gone")
+
+    context.report = dies
+    with pytest.raises(UnavailableError, match="gone"):
+        train(context, registry, promotion, settings)
+    before = len(attempts.stages)
+    made = train(attempts.next(), registry, promotion, settings)
+    assert not any("alignment" in stage for stage, _ in attempts.stages[before:])
+    assert made["promoted"]
+    assert made["table_version"] is None
+    lineage = registry.get("tiny", made["version"]).lineage
+    assert (lineage.backbone, lineage.enhancer, lineage.field_schema) == ("autoint", "ctrl", None)
+    bundle = Bundle.open(registry.bundle_path(made["version"]))
+    assert bundle.manifest["lineage"]["alignment"]["language_model"] == "tiny-model"  # type: ignore[index]
+    assert len(Scorer.load(bundle.path).score([{"job": "student"}, {}])) == 2
+
+
+def test_a_request_that_makes_no_sense_with_ctrl_is_refused() -> None:
+    with pytest.raises(ValueError, match="'ctrl' reads no values"):
+        TrainRequest.model_validate({"dataset": "d", "label": "y", "enhancer": "ctrl", "values": True})
+    with pytest.raises(ValueError, match="enhancer 'ctrl' is a train call"):
+        RefreshPlan.model_validate({"options": {"enhancer": "ctrl"}})
