@@ -1,6 +1,6 @@
 # make run                            both services and their workers in the foreground, with a trained model
 # make run DATA=rows.parquet LABEL=click    the same on your own data (CSV, JSONL, Parquet; a file or a folder of splits)
-# make test | test-long | lint | results | bench | bench-quick | ssft | docs | first-run | test-vllm | test-compose | soak | overload | install
+# make test | test-long | lint | results | methods | bench | bench-quick | ssft | docs | first-run | test-vllm | test-compose | soak | overload | install
 #
 # Variables, from the environment or as `make NAME=VALUE`:
 #   CTR_PORT (8000), LLM_PORT (8001), LLACTR_HOME (.llactr), DATA, LABEL, LLM_MODEL
@@ -24,7 +24,7 @@ bin := $(VENV)/bin
 pip := $(bin)/python -m pip --disable-pip-version-check
 locked := pyproject.toml clients/python/pyproject.toml requirements.lock
 
-.PHONY: run install test test-long test-vllm test-compose lint results bench bench-quick ssft soak overload docs types first-run
+.PHONY: run install test test-long test-vllm test-compose lint results methods bench bench-quick ssft soak overload docs types first-run
 .DEFAULT_GOAL := run
 
 # exec: the supervisor takes the place of the recipe's shell, so that it is the one that make passes SIGTERM on to.
@@ -54,8 +54,14 @@ lint: $(VENV)/.installed-dev
 	$(bin)/ruff format --check .
 	$(bin)/mypy
 
+# The proof on real datasets, docs/results.md: hours, and a killed run goes on. ONLY=NAME,... runs these anew
+# (benchmarks/results/runs.yaml).
 results: $(VENV)/.installed-dev
-	$(bin)/python -m benchmarks.results --datasets $(DATASETS)
+	$(bin)/python -m benchmarks.results --datasets $(DATASETS) $(if $(ONLY),--only $(ONLY))
+
+# Plain, LLaCTR, CTRL and LARR on 20,000 training rows each, docs/methods-measured.*; some hours on two cores.
+methods: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 $(bin)/python -m benchmarks.methods --datasets $(DATASETS)
 
 ssft: $(VENV)/.installed-dev
 	$(bin)/python -m benchmarks.ssft --datasets $(DATASETS)

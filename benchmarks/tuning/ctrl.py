@@ -1,29 +1,36 @@
 """What CTRL's preparation costs (arXiv 2306.02841): the language model reads one sentence per training row.
 
-CTRL aligns the sentences' vectors with those of the CTR model by a contrastive loss over the batch, one epoch long; its
-language model is no longer needed afterwards. Here it has every advantage that ours has: the same model with the same
-LoRA adapter instead of all weights, bfloat16, batches of like length; and its time is the language model's alone.
+The sentences and the steps are the product's (`llactr_core.enhancers.ctrl`): all weights of the language model are
+trained, in bfloat16, and batches of like length are read once, which gradient caching would do twice. The time is that
+of a step with an FM of a single value, whose cost is not the point.
 """
 
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
-from torch.nn import functional
 
+from llactr_core.data.encoding import Encoder
 from llactr_core.data.splits import open_dataset
-from llactr_core.schema import humanise
+from llactr_core.enhancers.base import Enhancer
+from llactr_core.enhancers.ctrl.aligner import Aligner, Distinct
+from llactr_core.enhancers.ctrl.options import CtrlOptions, Nouns
+from llactr_core.enhancers.ctrl.sentences import Sentences, SentenceTemplate
+from llactr_core.enhancers.model import CTRModel
+from llactr_core.models.base import Shape
+from llactr_core.models.embedding import FeatureEmbedding
+from llactr_core.models.registry import build_backbone
+from llactr_core.schema import Schema
 from llactr_core.semantics.encoder import TextEncoder
-from llactr_core.semantics.options import SsftOptions
-from llactr_core.semantics.tuning.adapter import add_adapter, lora_parameters
 from llactr_core.semantics.weights import DEFAULT_MODEL
 
 BATCH = 32
-_WATCHED = 2
+ML1M = Path(__file__).parent.parent / "schemas" / "ml1m.yaml"
+_OPTIONS = CtrlOptions(tokens_at_once=BATCH * 512, device="cpu")
 
 
 @dataclass(frozen=True)
@@ -37,58 +44,49 @@ class RowCost:
 
 def ml1m_sentences(datasets: Path, count: int) -> tuple[list[str], int]:
     """Sentences of `count` rows spread evenly over ml1m's train split, and how many rows it has."""
-    columns = ["UserID", "Gender", "Age", "Occupation", "Title", "Genres"]
-    batches = open_dataset(datasets / "ml1m", "Rating").train.batches(columns)
-    rows = [row for batch in batches for row in batch.to_pylist()]
-    return [sentence(rows, int(i)) for i in np.linspace(_WATCHED, len(rows) - 1, count)], len(rows)
+    schema = Schema.load(ML1M)
+    source = open_dataset(datasets / "ml1m", schema.label).train
+    encoder = Encoder.fit(schema, source.batches(schema.columns))
+    sentences = Sentences(SentenceTemplate.of(encoder, Nouns(item="a movie")), source.batches(schema.columns))
+    return sentences.of(np.linspace(0, len(sentences) - 1, count).astype(np.int64)), len(sentences)
 
 
-def sentence(rows: Sequence[Mapping[str, Any]], index: int) -> str:
-    """CTRL's sentence of a row; the titles before it, where they are the same user's, were watched recently."""
-    row = rows[index]
-    before = [r["Title"] for r in rows[max(0, index - _WATCHED) : index] if r["UserID"] == row["UserID"]]
-    watched = f", who has recently watched {'|'.join(before)}" if before else ""
-    return (
-        f"This is a user, gender is {row['Gender']}, age is {row['Age']}, occupation is {row['Occupation']}{watched}. "
-        f"This is a movie, title is {row['Title']}, genre is {row['Genres']}."
-    )
-
-
-def made_up_sentence(samples: Mapping[str, Sequence[str]], number: int) -> str:
+def made_up_sentence(schema: Schema, samples: Mapping[str, Sequence[str]], number: int) -> str:
     """The sentence of a row with a value of every field."""
-    parts = (f"{humanise(name)} is {values[number % len(values)]}" for name, values in samples.items())
-    return f"This is a row, {', '.join(parts)}."
+    row = pa.table({name: [values[number % len(values)]] for name, values in samples.items()})
+    template = SentenceTemplate.of(Encoder.fit(schema, row.to_batches()), Nouns())
+    return Sentences(template, row.to_batches()).of(np.zeros(1, np.int64))[0]
 
 
 def row_cost(sentences: Sequence[str]) -> RowCost:
     """Read and align the sentences once, in batches of like length; the first batch warms up and does not count."""
-    options = SsftOptions()
     encoder = TextEncoder.load(DEFAULT_MODEL, device="cpu")
-    add_adapter(encoder, options)
-    rows = sorted(encoder.tokenize(sentences), key=len)
-    batches = [rows[first : first + BATCH] for first in range(0, len(rows), BATCH)]
-    optimizer = torch.optim.AdamW(lora_parameters(encoder.model).values(), lr=1e-4)
+    by_length = sorted(sentences, key=len)
+    batches = [Distinct.of(encoder, by_length[first : first + BATCH]) for first in range(0, len(by_length), BATCH)]
+    aligner = _aligner(encoder)
+    optimizer = torch.optim.AdamW(aligner.trained.values(), lr=_OPTIONS.first_rate)
     train = forward = 0.0
     with encoder.in_bfloat16():
-        _align(encoder, optimizer, batches[0])
+        _align(aligner, optimizer, batches[0])
         for batch in batches:
             began = time.process_time()
-            _align(encoder, optimizer, batch)
+            _align(aligner, optimizer, batch)
             train += time.process_time() - began
             began = time.process_time()
             with torch.inference_mode():
-                encoder.forward(batch)
+                encoder.states(batch.tokens)
             forward += time.process_time() - began
-    return RowCost(train / len(rows), forward / len(rows), sum(map(len, rows)) / len(rows))
+    tokens = sum(len(batch.tokens[i]) for batch in batches for i in batch.text_of.tolist())
+    return RowCost(train / len(by_length), forward / len(by_length), tokens / len(by_length))
 
 
-def _align(encoder: TextEncoder, optimizer: torch.optim.Optimizer, batch: Sequence[Sequence[int]]) -> None:
-    """One step of the alignment; random vectors stand for those of the CTR model, whose cost is not the point."""
+def _aligner(encoder: TextEncoder) -> Aligner:
+    embedding = FeatureEmbedding(BATCH, 8, torch.zeros(1, dtype=torch.int64), first_order=True)
+    model = CTRModel(embedding, build_backbone("fm", Shape(1, 8, (None,)), {}), Enhancer())
+    return Aligner(model, encoder, _OPTIONS)
+
+
+def _align(aligner: Aligner, optimizer: torch.optim.Optimizer, batch: Distinct) -> None:
     optimizer.zero_grad()
-    texts = encoder.forward([list(row) for row in batch])  # [B, D]
-    tables = functional.normalize(torch.randn(texts.shape, generator=torch.Generator().manual_seed(0)), dim=-1)
-    scores = texts @ tables.T / 0.07  # [B, B]
-    own = torch.arange(len(batch))
-    loss = functional.cross_entropy(scores, own) + functional.cross_entropy(scores.T, own)
-    loss.backward()
+    aligner.backward(torch.arange(len(batch.text_of)).unsqueeze(1), None, batch)
     optimizer.step()

@@ -66,7 +66,7 @@ def _against_fields() -> list[Series]:
         per_step = step_cost(slice_, _OPTIONS.model_copy(update={"held_out": 0.01}), 5)
         for sam_num, points in by_sam_num.items():
             points.append((float(count), per_step * _steps(made_up(count, sam_num))))
-        sentences = [made_up_sentence(slice_.samples, number) for number in range(_SENTENCES)]
+        sentences = [made_up_sentence(slice_.schema, slice_.samples, number) for number in range(_SENTENCES)]
         ctrl.append((float(count), _ML1M_ROWS * row_cost(sentences).train_s))
     how = "made-up fields; 5 steps are measured for each number of fields and multiplied by the number of steps"
     bend = (

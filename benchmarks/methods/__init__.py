@@ -1,0 +1,1 @@
+"""`make methods`: plain, LLaCTR, CTRL and LARR on the same rows with equal trials, docs/methods-measured.*."""
