@@ -20,11 +20,17 @@ def expected_calibration_error(labels: npt.ArrayLike, probabilities: npt.ArrayLi
     """
     y = np.asarray(labels, np.float64)
     p = np.asarray(probabilities, np.float64)
+    gaps = np.bincount(equal_mass_bins(p, bins), weights=p - y, minlength=bins)
+    return float(np.abs(gaps).sum() / len(p))
+
+
+def equal_mass_bins(probabilities: npt.ArrayLike, bins: int = 15) -> npt.NDArray[np.int64]:
+    """The bin of each row, int64 [N] below `bins`."""
+    p = np.asarray(probabilities, np.float64)
     _, inverse, sizes = np.unique(p, return_inverse=True, return_counts=True)
     middle = np.cumsum(sizes) - sizes / 2
-    which = np.minimum((middle / len(p) * bins).astype(np.int64), bins - 1)[inverse]
-    gaps = np.bincount(which, weights=p - y, minlength=bins)
-    return float(np.abs(gaps).sum() / len(p))
+    which: npt.NDArray[np.int64] = np.minimum((middle / len(p) * bins).astype(np.int64), bins - 1)[inverse]
+    return which
 
 
 def predicted_over_true(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> float:
