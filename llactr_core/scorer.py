@@ -143,7 +143,9 @@ class Scorer:
     def with_overlay(self, overlay: Overlay | None) -> "Scorer":
         """A scorer of the same bundle, with all memory shared, that knows the values of an overlay too.
 
-        It takes time and memory in proportion to the overlay's rows; this scorer stays as it is.
+        It takes time and memory in proportion to the overlay's rows: about 4 microseconds and 4 c + 45 bytes each, on
+        top of the overlay's own, which are about 600 more. A million rows of c = 33 are 4 s and 0.8 GB. This scorer
+        stays as it is and goes on scoring meanwhile.
 
         Raises:
             ArtifactError: a row does not fit the bundle.

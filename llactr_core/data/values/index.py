@@ -35,6 +35,8 @@ class More:
 
     def find(self, cells: Cells, plan: npt.NDArray[np.int64], out: Ids, longest: int) -> None:
         """Put the local ids of those that are unseen in `out` and found here in their places."""
+        if UNSEEN not in out:
+            return
         steps = plan.reshape(-1, 3)
         steps = steps[self.fields[steps[:, 0]]]
         if not len(steps):

@@ -93,7 +93,7 @@ def _title(report: Report) -> str:
 def _about(report: Report) -> list[str]:
     return [
         f"- Judged on {report['judged_on']}: {report['rows']:,} rows, {report['clicks']:,} of them clicks; "
-        f"{report['seeds']} seeds; backbones: {', '.join(report['backbones'])}.",
+        f"{report['seeds']} seed{'s'[: report['seeds'] != 1]}; backbones: {', '.join(report['backbones'])}.",
         "- Every arm was searched with the same number of trials on validation. Intervals: hierarchical bootstrap over "
         "seeds, then users (rows where there are none), of the paired difference to plain.",
         f"- Data: {report['data']}.",

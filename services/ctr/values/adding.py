@@ -1,6 +1,7 @@
 """From values to rows of an overlay: the LLM service reads them, the bundle says what follows from that."""
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -110,35 +111,37 @@ class Adder:
         """
         registered = self._registry.get(model, version)
         key = (model, registered.version)
-        scorer = self._pool.take(key).scorer
+        scorer = self._pool.take(key).scorer.with_overlay(None)  # of its overlay only SQL knows the present state
         projections = Projections.load(self._registry.bundle_path(registered.version))
         self._check(model, registered.version, registered.lineage, projections, values)
-        fields = {one.name: one for one in scorer.schema.fields}
         outcomes = {name: sorted_out(scorer, name, given) for name, given in values.items()}
-        rows = self._rows(scorer, projections, registered.lineage, fields, outcomes)
+        self._look_up(key, outcomes)
+        rows = self._rows(scorer, projections, registered.lineage, outcomes)
         head, added = self._store.append(key, rows, source, self._settings.overlay_values)
         metrics.OVERLAY_VALUES.labels(source).inc(len(added))
-        self._correct(key, outcomes, rows, added)
+        if len(added) < len(rows):
+            self._look_up(key, outcomes, {(row.field, row.value) for row in added})
+            self._refuse(outcomes, {(row.field, row.value) for row in added})
         return Addition(registered.version, outcomes, head)
 
-    def _correct(
-        self, key: Key, outcomes: Mapping[str, FieldOutcome], rows: Sequence[OverlayRow], added: Sequence[OverlayRow]
+    def _look_up(
+        self, key: Key, outcomes: Mapping[str, FieldOutcome], but: AbstractSet[tuple[str, str]] = frozenset()
     ) -> None:
-        """Say of values that were not added whether somebody else was first, or there was no room."""
-        if len(added) == len(rows):
-            return
-        most = self._settings.overlay_values
-        placed = {(row.field, row.value) for row in added}
-        in_store = {(one.row.field, one.row.value) for one in self._store.rows(key)}
+        """Call those known that the overlay has, but for some."""
+        asked = [value for outcome in outcomes.values() for value in outcome.added]
+        known = self._store.known(key, asked) - but
         for name, outcome in outcomes.items():
-            for value in outcome.added.copy():
-                if (name, value) in placed:
-                    continue
-                outcome.added.remove(value)
-                if (name, value) in in_store:
-                    outcome.known.append(value)
-                else:
+            outcome.known += [value for value in outcome.added if (name, value) in known]
+            outcome.added = [value for value in outcome.added if (name, value) not in known]
+
+    def _refuse(self, outcomes: Mapping[str, FieldOutcome], added: AbstractSet[tuple[str, str]]) -> None:
+        """Say of those that were not added that there was no room."""
+        most = self._settings.overlay_values
+        for name, outcome in outcomes.items():
+            for value in outcome.added:
+                if (name, value) not in added:
                     outcome.refused[value] = f"the overlay has {most} values of this field, the most (overlay_values)"
+            outcome.added = [value for value in outcome.added if (name, value) in added]
 
     def fields(self, model: str, version: str) -> set[str]:
         """The fields of a registered version whose values can be added."""
@@ -168,9 +171,9 @@ class Adder:
         scorer: Scorer,
         projections: Projections,
         lineage: Lineage,
-        fields: Mapping[str, Field],
         outcomes: Mapping[str, FieldOutcome],
     ) -> list[OverlayRow]:
+        fields = {one.name: one for one in scorer.schema.fields}
         wanted = [(fields[name], value) for name, outcome in outcomes.items() for value in outcome.added]
         if not wanted:
             return []

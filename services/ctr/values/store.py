@@ -57,10 +57,10 @@ class OverlayStore:
             query = _of(key).where(OverlayValueRow.number > after).order_by(OverlayValueRow.number).limit(limit)
             return [_stored(row) for row in session.scalars(query)]
 
-    def counts(self, key: Key) -> dict[str, int]:
-        """How many values of each field an overlay has."""
+    def known(self, key: Key, values: Sequence[str]) -> set[tuple[str, str]]:
+        """(field, value) of those of some values that an overlay has, in whatever field."""
         with self._storage.reading() as session:
-            return _counts(session, key)
+            return _known(session, key, values)
 
     def append(self, key: Key, rows: Sequence[OverlayRow], source: str, most: int) -> tuple[Head, list[OverlayRow]]:
         """Add rows, and say where the overlay stands then and which were added.
@@ -112,12 +112,7 @@ def forget(session: Session, key: Key) -> int:
 def _new(session: Session, key: Key, rows: Sequence[OverlayRow], most: int) -> list[OverlayRow]:
     fields = {row.field for row in rows}
     room = {field: most - _counts(session, key).get(field, 0) for field in fields}
-    query = select(OverlayValueRow.field, OverlayValueRow.value).where(
-        OverlayValueRow.model == key[0],
-        OverlayValueRow.version == key[1],
-        OverlayValueRow.value.in_([row.value for row in rows]),
-    )
-    known = {(field, value) for field, value in session.execute(query)}
+    known = _known(session, key, [row.value for row in rows])
     added = []
     for row in rows:
         if (row.field, row.value) not in known and room[row.field] > 0:
@@ -125,6 +120,13 @@ def _new(session: Session, key: Key, rows: Sequence[OverlayRow], most: int) -> l
             room[row.field] -= 1
             added.append(row)
     return added
+
+
+def _known(session: Session, key: Key, values: Sequence[str]) -> set[tuple[str, str]]:
+    query = select(OverlayValueRow.field, OverlayValueRow.value).where(
+        OverlayValueRow.model == key[0], OverlayValueRow.version == key[1], OverlayValueRow.value.in_(values)
+    )
+    return {(field, value) for field, value in session.execute(query)}
 
 
 def _of(key: Key):  # type: ignore[no-untyped-def]

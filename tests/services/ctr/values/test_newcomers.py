@@ -32,7 +32,8 @@ def scene(
     pool = ModelPool(registry, overlays=Renewal(store, look_s=0.0))
     pool.refresh()
     adder = Adder(store, registry, pool, settings)
-    return SimpleNamespace(pool=pool, store=store, newcomers=Newcomers(adder, settings), llm=llm)
+    small = Adder(store, registry, pool, settings.model_copy(update={"overlay_values": 2}))
+    return SimpleNamespace(pool=pool, store=store, newcomers=Newcomers(adder, settings), llm=llm, small=small)
 
 
 def seen(loaded: Loaded, *jobs: str) -> Scored:
@@ -70,6 +71,14 @@ def test_a_field_takes_so_many_a_minute(scene: Any) -> None:
     scene.newcomers._minute -= 61
     scene.newcomers.turn()
     assert jobs_of(scene) == [f"job {n}" for n in range(6)]
+
+
+def test_a_full_field_takes_no_more_and_says_so(scene: Any) -> None:
+    found = scene.small.add("tiny", "champion", {"job": ["pilot", "cook", "clown"]}, "admin").fields["job"]
+    assert (found.added, found.known, list(found.refused)) == (["pilot", "cook"], [], ["clown"])
+    found = scene.small.add("tiny", "champion", {"job": ["cook", "clown"]}, "admin").fields["job"]
+    assert (found.added, found.known, list(found.refused)) == ([], ["cook"], ["clown"])
+    assert "overlay_values" in found.refused["clown"]
 
 
 def test_while_the_llm_service_is_away_values_wait(scene: Any) -> None:
