@@ -74,7 +74,8 @@ class ProveOptions(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"][:1])
-            raise OptionError(f"prove option {where!r}: {first['msg']}", field=where or None) from error
+            about = f"prove option {where!r}" if where else "prove options"
+            raise OptionError(f"{about}: {first['msg'].removeprefix('Value error, ')}", field=where or None) from error
 
     @property
     def its_backbones(self) -> tuple[Backbone, ...]:

@@ -166,7 +166,7 @@ def test_prove_says_what_is_wrong_before_it_begins(
 ) -> None:
     words = ["prove", "--data", str(shop), "--out", str(tmp_path / "p")]
     for more, said in (
-        (["--cut", "item-cold"], "--item COLUMN"),
+        (["--cut", "item-cold"], "prove options: cut 'item-cold' needs 'item', the column that names the items"),
         (["--cut", "item-cold", "--item", "colours"], "'colour'"),
         (["--user", "nobody", "--cut", "users-5"], "'nobody'"),
         (["--label", "colour"], "colour"),
