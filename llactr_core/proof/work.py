@@ -78,7 +78,7 @@ def prove(
     began = time.monotonic()
     minutes = options.its_minutes
     until = None if minutes is None else began + 60 * minutes
-    user = user_column(splits, schema, options.user)
+    user = checked_user(splits, schema, options)
     plan = Plan(
         tuple(options.its_backbones),
         options.its_trials,
@@ -145,17 +145,25 @@ def user_column(splits: Splits, schema: Schema, given: str | None) -> str | None
     return column
 
 
-def cut(splits: Splits, schema: Schema, options: ProveOptions, user: str | None) -> Splits:
-    """The rows that the proof works on; quick takes no more of each part than it can have time for.
+def checked_user(splits: Splits, schema: Schema, options: ProveOptions) -> str | None:
+    """The column of users, where the dataset has all columns that the options need.
 
     Raises:
+        DataError: it lacks one.
         OptionError: few users were asked for, and nothing names them.
     """
+    user = user_column(splits, schema, options.user)
     if options.cut == "item-cold":
         require_column(splits.train, str(options.item))
-        splits = item_cold(splits, str(options.item))
     elif options.cut != "none" and user is None:
         raise OptionError(f"cut {options.cut!r} needs 'user', or 'group' in the schema", field="user")
+    return user
+
+
+def cut(splits: Splits, schema: Schema, options: ProveOptions, user: str | None) -> Splits:
+    """The rows that the proof works on; quick takes no more of each part than it can have time for."""
+    if options.cut == "item-cold":
+        splits = item_cold(splits, str(options.item))
     elif options.cut.startswith("users-"):
         splits = few_rows(splits, user, int(options.cut.removeprefix("users-")))
     return few_enough(splits, str(schema.label), user) if options.quick else splits

@@ -52,9 +52,10 @@ def prove(
 ) -> None:
     """Tune, train and judge every arm: plain, widened, LLaCTR, its parts and controls; a killed run goes on."""
     from llactr_core.proof.options import ProveOptions
+    from llactr_core.proof.work import checked_user
 
-    out.mkdir(parents=True, exist_ok=True)
     if pool:
+        out.mkdir(parents=True, exist_ok=True)
         report = _pooled(pool, out)
     elif data is None:
         raise CommandError("give --data, the dataset to work on, or --pool with the reports of earlier runs")
@@ -70,6 +71,8 @@ def prove(
         }
         options = ProveOptions.parse(given)
         splits, read_schema = dataset_of(data, label, schema)
+        checked_user(splits, read_schema, options)
+        out.mkdir(parents=True, exist_ok=True)
         with _alone(out), Display() as display:
             reader = _reader(read_schema, language_model, options, out, display)
             report = _proved(splits, read_schema, options, reader, out, display, language_model)
