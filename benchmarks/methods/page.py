@@ -14,8 +14,8 @@ HEAD = """# What the methods cost and what they bring
 
 Written by `make methods`; [methods.md](methods.md) explains them. DeepFM, MiniLM, one thread of a CPU; every method in
 a process of its own, with the same training rows, and with the same {trials} trials, of which validation chooses; AUC
-and LogLoss are those of the chosen one on test, after calibration. One run each, so that small differences say nothing;
-`llactr prove` has seeds and intervals.
+and LogLoss are those of the chosen one on test, after calibration. CTRL's trials share one alignment, whose options are
+not searched. One run each, so that small differences say nothing; `llactr prove` has seeds and intervals.
 
 Model and training are CPU seconds: all that the language model does, and one training with the default options. Wall
 is that of everything, with all trials. The last columns extrapolate to {full} rows: the language model of LLaCTR and
