@@ -12,6 +12,7 @@ from llactr_core.proof.reporting.perfect import perfect_calibration
 from llactr_core.proof.study import ArmResult, Outcome, Plan
 
 FLOOR = "log-odds floor"
+PARTS = ("value", "field")  # what has controls of its own, "... value vectors"
 Json = dict[str, object]
 
 
@@ -20,7 +21,8 @@ class Verdict:
     """Whether the gain is there and is the semantics'.
 
     Args:
-        code: "gain", "not-semantics", "no-gain" or "worse".
+        code: "gain", or where it is the meaning of one part alone "gain-of-values" or "gain-of-fields";
+            "not-semantics", "no-gain" or "worse".
         text: for people.
     """
 
@@ -63,7 +65,10 @@ def report_of(dataset: str, outcome: Outcome, plan: Plan, about: Json) -> Json:
 
 
 def judge(ships: str, against: dict[str, Comparison]) -> Verdict:
-    """The verdict: a gain only where plain, plain widened and every control are beaten with their intervals."""
+    """The verdict: a gain only where plain, plain widened and every control are beaten with their intervals.
+
+    Where that holds of the controls of one part alone, values or fields, the gain is that part's.
+    """
     plain = against[PLAIN]
     gain = f"{plain.relaimpr.value:+.2%} RelaImpr [{plain.relaimpr.low:+.2%}, {plain.relaimpr.high:+.2%}]"
     rest = f"the smallest difference that these rows could show is {plain.relaimpr.detectable:.2%}"
@@ -74,8 +79,16 @@ def judge(ships: str, against: dict[str, Comparison]) -> Verdict:
             "no-gain", f"No gain of {ships} over the plain backbone could be told from chance: {gain}; {rest}."
         )
     level = [name for name, one in against.items() if not one.auc.is_above_zero]
+    names = ", ".join(level)
+    for part in PARTS if level else ():
+        controls = [name for name in against if name.endswith(f"{part} vectors")]
+        if controls and not {PLAIN, WIDENED, *controls} & {*level}:
+            return Verdict(
+                f"gain-of-{part}s",
+                f"{ships} is better than the plain backbone ({gain}), the widened one, and itself with any other "
+                f"{part} vectors: what the {part}s mean helps; {rest}. It is not surely better than: {names}.",
+            )
     if level:
-        names = ", ".join(level)
         return Verdict(
             "not-semantics",
             f"{ships} is better than the plain backbone ({gain}), but not surely than: {names}. So the gain may come "
