@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from llactr_core import __version__
 from llactr_core.files import file_digest
@@ -18,7 +19,7 @@ from llactr_core.semantics.tuned_model import load_tuned, tune_model
 from llactr_core.semantics.tuning.adapter import WEIGHTS
 from llactr_core.semantics.weights import model_digest, model_label, resolve_model
 
-__all__ = ["build_field_table", "embed_fields", "field_table", "load_tuned", "recipe_of", "tune_model"]
+__all__ = ["build_field_table", "embed_fields", "field_table", "load_tuned", "recipe_of", "ssft_facts", "tune_model"]
 
 
 def build_field_table(
@@ -46,30 +47,48 @@ def build_field_table(
         tuned = tune_model(schema, samples, model, options, adapter_dir or Path(scratch), progress, checkpoint_dir)
         progress(Progress("embed fields", 1.0))
         vectors = embed_fields(schema, model, tuned.adapter, options.device)
-        return field_table(schema, samples, model, options, tuned, vectors)
+        recipe, made_with = recipe_of(schema, samples, model, options), ssft_facts(schema, samples, options)
+        return field_table(schema, model, recipe, made_with, tuned, vectors)
+
+
+def ssft_facts(schema: Schema, samples: Mapping[str, Sequence[str]], options: SsftOptions) -> dict[str, Any]:
+    """What a field table says of the SSFT that it was made with: the options, and how many samples of each field."""
+    drawn = clean_samples(schema, samples, options.sam_num, options.seed)
+    return {
+        "options": options.model_dump(mode="json"),
+        "samples": {name: len(values) for name, values in drawn.items()},
+    }
 
 
 def field_table(
     schema: Schema,
-    samples: Mapping[str, Sequence[str]],
     model: str,
-    options: SsftOptions,
+    recipe: str,
+    made_with: Mapping[str, Any],
     tuned: TunedModel,
     vectors: Vectors,
     engine: str = "transformers",
 ) -> FieldTable:
     """The table of vectors float32 [K, D] that an engine made of the fields' texts, with where they come from.
 
+    Args:
+        schema: whose fields they are.
+        model: the language model's name or folder.
+        recipe: a digest of all that the table follows from.
+        made_with: what the provenance says of the tuning.
+        tuned: what the tuning left.
+        vectors: of the fields, in the schema's order.
+        engine: what made them.
+
     Raises:
         ArtifactError: the vectors' shape, type or finiteness is wrong.
     """
     template = default_template(resolve_model(model))
-    drawn = clean_samples(schema, samples, options.sam_num, options.seed)
     return FieldTable(
         fields=schema.names,
         vectors=vectors,
         model=model_label(model),
-        recipe=recipe_of(schema, samples, model, options),
+        recipe=recipe,
         provenance={
             "schema": schema.name,
             "semantic_fingerprint": schema.semantic_fingerprint,
@@ -77,9 +96,8 @@ def field_table(
             "adapter_digest": file_digest(tuned.adapter / WEIGHTS) if tuned.adapter else None,
             "template": template.to_json(),
             "field_texts": list(template.fields(schema)),
-            "options": options.model_dump(mode="json"),
-            "samples": {name: len(values) for name, values in drawn.items()},
             "engine": engine,
+            **made_with,
             "code_version": __version__,
         },
         metrics=dict(tuned.metrics),

@@ -15,6 +15,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from llactr_core.errors import ArtifactError, OptionError
+from llactr_core.semantics.head import Head
 from llactr_core.semantics.prefix import LEAST, can_share, common_prefix, read_shared
 from llactr_core.semantics.template import Pooling, Template, default_template, has_lm_head, is_causal
 from llactr_core.semantics.tokens import Tokens, load_tokenizer, padding_token, tokenize, tokenize_whole
@@ -39,6 +40,7 @@ class TextEncoder:
         self.causal_head = causal_head
         self.bfloat16 = False
         self.shares_prefix = False
+        self.head: Head | None = None  # of a tuned model, behind the pooling of `embed`
 
     @classmethod
     def load(
@@ -149,7 +151,7 @@ class TextEncoder:
         with torch.inference_mode():
             for batch in buckets([len(row) for row in rows], TOKENS_PER_BATCH):
                 result[batch] = self.forward([rows[i] for i in batch]).cpu().numpy()
-        return result
+        return result if self.head is None else self.head(result, normalise=self.template.normalise)
 
     def answer_log_probs(self, prompts: Sequence[Tokens], answers: Sequence[Tokens]) -> Tensor:
         """log P(answer | prompt), the sum over the answer's tokens, float32 [B], with gradient where allowed.

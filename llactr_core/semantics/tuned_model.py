@@ -10,6 +10,7 @@ from llactr_core.progress import ProgressCallback, silent
 from llactr_core.schema import Schema
 from llactr_core.semantics.canary import Canary, canary_texts
 from llactr_core.semantics.encoder import TextEncoder
+from llactr_core.semantics.head import Head
 from llactr_core.semantics.options import SsftOptions
 from llactr_core.semantics.recipe import recipe_of
 from llactr_core.semantics.sampling import clean_samples
@@ -52,12 +53,12 @@ def tune_model(
     if not tuned.metrics["best_epoch"]:
         return TunedModel(None, tuned.metrics)
     save_adapter(adapter_dir, tuned.adapter, options, tuned.targets)
-    _canary(schema, drawn, model, options, adapter_dir).save(adapter_dir)
+    canary_of(_texts(schema, drawn, model, options), model, options.device, adapter_dir).save(adapter_dir)
     return TunedModel(adapter_dir, tuned.metrics)
 
 
 def load_tuned(model: str, adapter_dir: Path | None = None, device: str = "auto") -> TextEncoder:
-    """The encoder of a model, with a saved adapter in it where one is given; its canary is checked.
+    """The encoder of a model, with a saved adapter and its head in it where one is given; its canary is checked.
 
     Raises:
         NotFoundError, ArtifactError: the model or the adapter is not here, is damaged, or they do not fit.
@@ -68,7 +69,19 @@ def load_tuned(model: str, adapter_dir: Path | None = None, device: str = "auto"
         base = encoder.embed(canary.texts)
         load_adapter(encoder, adapter_dir)
         canary.check(base, encoder.embed(canary.texts))
+        encoder.head = Head.load(adapter_dir)
     return encoder
+
+
+def canary_of(texts: tuple[str, ...], model: str, device: str, adapter: Path) -> Canary:
+    """The references of a saved adapter, read by PEFT itself into a model that was loaded anew; without its head."""
+    encoder = TextEncoder.load(model, device=device)
+    base = encoder.embed(texts)
+    with warnings.catch_warnings():
+        # PEFT asks transformers 5 for a property under its old name.
+        warnings.simplefilter("ignore", FutureWarning)
+        PeftModel.from_pretrained(encoder.model, str(adapter)).eval()  # changes the model in place
+    return Canary(texts, base, encoder.embed(texts))
 
 
 def _require_readable(schema: Schema, model: str) -> None:
@@ -77,18 +90,10 @@ def _require_readable(schema: Schema, model: str) -> None:
     tokenize_whole(load_tokenizer(path), template, template.fields(schema))
 
 
-def _canary(
-    schema: Schema, samples: Mapping[str, Sequence[str]], model: str, options: SsftOptions, adapter: Path
-) -> Canary:
-    """The references: the saved adapter, read by PEFT itself into a model that was loaded anew."""
-    encoder = TextEncoder.load(model, device=options.device)
+def _texts(schema: Schema, samples: Mapping[str, Sequence[str]], model: str, options: SsftOptions) -> tuple[str, ...]:
+    """What a canary of a tuning to the fields is made of."""
+    template = default_template(resolve_model(model))
     values = sorted({value for drawn in samples.values() for value in drawn})
     names = candidates(schema)
-    prompts = [encoder.template.prompt(value, names, options.max_chars) for value in values]
-    texts = canary_texts(encoder.template.fields(schema), prompts)
-    base = encoder.embed(texts)
-    with warnings.catch_warnings():
-        # PEFT asks transformers 5 for a property under its old name.
-        warnings.simplefilter("ignore", FutureWarning)
-        PeftModel.from_pretrained(encoder.model, str(adapter)).eval()  # changes the model in place
-    return Canary(texts, base, encoder.embed(texts))
+    prompts = [template.prompt(value, names, options.max_chars) for value in values]
+    return canary_texts(template.fields(schema), prompts)

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from llactr_core.enhancers.larr.options import LarrOptions
-from llactr_core.enhancers.larr.pairs import KINDS, Kind, Pair, Pairs
 from llactr_core.enhancers.larr.reader import Reader
+from llactr_core.enhancers.larr.texts import KINDS, Kind, Pair
 from llactr_core.errors import DataError
 from llactr_core.semantics.tokens import Tokens
 from llactr_core.semantics.tuning.team import Team
@@ -62,21 +62,21 @@ class Contrast:
     rows: Mapping[Kind, Sequence[tuple[Tokens, Tokens]]]
 
     @classmethod
-    def of(cls, reader: Reader, pairs: Pairs, options: LarrOptions) -> Self:
+    def of(cls, reader: Reader, pairs: Mapping[Kind, Sequence[Pair]], options: LarrOptions) -> Self:
         """The work on some pairs.
 
         Raises:
             DataError: there are too few of a kind that has a weight.
         """
         wanted = [kind for kind in KINDS if weight_of(options, kind) > 0]
-        scarce = [kind for kind in wanted if len(pairs.of[kind]) < FEWEST]
+        scarce = [kind for kind in wanted if len(pairs.get(kind, ())) < FEWEST]
         if scarce:
             raise DataError(
                 f"the clicks have fewer than {FEWEST} pairs of the kind {', '.join(scarce)}, which stage 2 of 'larr' "
                 "needs; set the weight of that loss to 0, or larr.contrast_epochs"
             )
-        count = max(len(pairs.of[kind]) for kind in wanted)
-        even = {kind: [pairs.of[kind][i % len(pairs.of[kind])] for i in range(count)] for kind in wanted}
+        count = max(len(pairs[kind]) for kind in wanted)
+        even = {kind: [pairs[kind][i % len(pairs[kind])] for i in range(count)] for kind in wanted}
         rows = {}
         for kind, its in even.items():
             sides = ([one.left for one in its], [one.right for one in its])

@@ -11,24 +11,14 @@ from llactr_core.data.canonical import canonical_array
 from llactr_core.data.encoding import Encoder
 from llactr_core.data.labels import label_values
 from llactr_core.data.read import Source
+from llactr_core.enhancers.larr.texts import Thing, mark
 from llactr_core.errors import DataError
 from llactr_core.schema import Field, Schema
 from llactr_core.semantics.values.textual import textual_values
 
-LONGEST = 300  # characters of an attribute that are read
+LONGEST_ALONE = 4000  # characters of one that is predicted
 MOST_CLICKS = 1_000_000  # the first ones; far more than pairs are drawn from
 CLICKED = "clicked"  # the mark of what a user clicked
-
-
-@dataclass(frozen=True)
-class Thing:
-    """An item or a user: its textual attributes in the schema's order, (name of the field, value)."""
-
-    attributes: tuple[tuple[str, str], ...]
-
-    def text(self, without: str | None = None) -> str:
-        """The attributes behind their marks, all of them but one."""
-        return " ".join(f"{mark(name)} {value[:LONGEST]}" for name, value in self.attributes if name != without)
 
 
 @dataclass(frozen=True)
@@ -74,15 +64,6 @@ class Corpus:
         return cls(items, users, tuple(clicks), max(lengths, key=lambda name: lengths[name]), marks)
 
 
-def mark(name: str) -> str:
-    """The special token before an attribute's value.
-
-    >>> mark("category")
-    '<|category|>'
-    """
-    return f"<|{name}|>"
-
-
 def _naming(encoder: Encoder, fields: Sequence[Field]) -> str:
     """The field with the most values: it tells one user, or item, from another."""
     sizes = {field.name: len(encoder.encoders[encoder.schema.names.index(field.name)]) for field in fields}
@@ -102,7 +83,7 @@ def _gathered(
             for row, key in enumerate(keys[side]):
                 if key is not None and key not in its:
                     pairs = ((name, known[name][row]) for name in worded[side])
-                    its[key] = Thing(tuple((name, value) for name, value in pairs if value is not None))
+                    its[key] = Thing(tuple((name, value[:LONGEST_ALONE]) for name, value in pairs if value is not None))
         clicked = label_values(batch.column(str(schema.label)), str(schema.label), 1).astype(bool)
         for user, item, click in zip(keys["user"], keys["item"], clicked, strict=True):
             if click and user is not None and item is not None and len(clicks) < MOST_CLICKS:

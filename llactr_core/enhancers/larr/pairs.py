@@ -2,59 +2,39 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, Self
 
 import numpy as np
 
-from llactr_core.enhancers.larr.corpus import CLICKED, Corpus, mark
+from llactr_core.enhancers.larr.corpus import CLICKED, Corpus
+from llactr_core.enhancers.larr.texts import KINDS, Kind, Pair, mark
 
-Kind = Literal["user_user", "item_item", "user_item"]
-KINDS: tuple[Kind, ...] = ("user_user", "item_item", "user_item")
 SHOWN = 5  # clicked items that a user's text names
 
 
-@dataclass(frozen=True)
-class Pair:
-    """Two texts that belong together, and what each is of: no two texts of one thing are negatives of each other."""
+def draw_pairs(corpus: Corpus, most: int, seed: int) -> dict[Kind, list[Pair]]:
+    """At most `most` pairs of each kind, drawn at random; a kind that the clicks do not have is empty.
 
-    left: str
-    right: str
-    left_key: str
-    right_key: str
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """As many pairs of each kind as of the others; a kind that the clicks do not have is empty."""
-
-    of: Mapping[Kind, Sequence[Pair]]
-
-    @classmethod
-    def draw(cls, corpus: Corpus, most: int, seed: int) -> Self:
-        """At most `most` pairs of each kind, drawn at random.
-
-        Users who clicked the same item are a pair, so are items that one user clicked, and a user with each item that
-        he clicked. The text of a user names what else he clicked, never what makes the pair.
-        """
-        random = np.random.default_rng([seed, 4])
-        by_item, by_user = _grouped(corpus)
-        found: dict[Kind, list[Pair]] = {kind: [] for kind in KINDS}
-        order = random.permutation(len(corpus.clicks))
-        for user, item in (corpus.clicks[i] for i in order):
-            if all(len(pairs) >= most for pairs in found.values()):
-                break
-            alike = [one for one in by_item[item] if one != user]
-            others = [one for one in by_user[user] if one != item]
-            text, here = _user_text(corpus, user, by_user, item), corpus.items[item].text()
-            _add(found["user_item"], most, Pair(text, here, user, item))
-            if alike:
-                other = alike[int(random.integers(len(alike)))]
-                _add(found["user_user"], most, Pair(text, _user_text(corpus, other, by_user, item), user, other))
-            if others:
-                other = others[int(random.integers(len(others)))]
-                _add(found["item_item"], most, Pair(here, corpus.items[other].text(), item, other))
-        return cls(found)
+    Users who clicked the same item are a pair, so are items that one user clicked, and a user with each item that he
+    clicked. The text of a user names what else he clicked, never what makes the pair.
+    """
+    random = np.random.default_rng([seed, 4])
+    by_item, by_user = _grouped(corpus)
+    found: dict[Kind, list[Pair]] = {kind: [] for kind in KINDS}
+    order = random.permutation(len(corpus.clicks))
+    for user, item in (corpus.clicks[i] for i in order):
+        if all(len(pairs) >= most for pairs in found.values()):
+            break
+        alike = [one for one in by_item[item] if one != user]
+        others = [one for one in by_user[user] if one != item]
+        text, here = _user_text(corpus, user, by_user, item), corpus.items[item].text()
+        _add(found["user_item"], most, Pair(text, here, user, item))
+        if alike:
+            other = alike[int(random.integers(len(alike)))]
+            _add(found["user_user"], most, Pair(text, _user_text(corpus, other, by_user, item), user, other))
+        if others:
+            other = others[int(random.integers(len(others)))]
+            _add(found["item_item"], most, Pair(here, corpus.items[other].text(), item, other))
+    return found
 
 
 def _add(pairs: list[Pair], most: int, pair: Pair) -> None:

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from llactr_core.enhancers.larr.corpus import Corpus, Thing, distinct, mark
 from llactr_core.enhancers.larr.options import LarrOptions
 from llactr_core.enhancers.larr.reader import Reader
+from llactr_core.enhancers.larr.texts import LarrTexts, Thing, mark
 from llactr_core.errors import DataError, OptionError
 from llactr_core.semantics.tokens import Tokens
 from llactr_core.semantics.tuning.team import Team
@@ -42,8 +42,8 @@ class Pretraining:
     held_out: int
 
     @classmethod
-    def of(cls, reader: Reader, corpus: Corpus, options: LarrOptions) -> Self:
-        """The sentences of a corpus, at most `most_items`.
+    def of(cls, reader: Reader, texts: LarrTexts, options: LarrOptions) -> Self:
+        """The sentences of some items.
 
         Raises:
             OptionError: the model is an encoder without a mask token.
@@ -55,14 +55,11 @@ class Pretraining:
                 "stage 1 of 'larr' needs a causal model or an encoder with a mask token; set larr.pretrain_epochs to 0",
                 field="pretrain_epochs",
             )
-        random = np.random.default_rng([options.seed, 1])
-        items = distinct(corpus.items.values())
-        chosen = random.permutation(len(items))[: options.most_items]
-        found = (_sentence(reader, items[i], corpus.described) for i in chosen)
+        found = (_sentence(reader, item, texts.described) for item in texts.items)
         sentences = [one for one in found if one.end > one.start]
         if len(sentences) < 2:
             raise DataError(
-                f"stage 1 of 'larr' reads the items' {corpus.described!r}, but fewer than two items have one; "
+                f"stage 1 of 'larr' reads the items' {texts.described!r}, but fewer than two items have one; "
                 "set larr.pretrain_epochs to 0"
             )
         return cls(reader, options, sentences, max(1, int(HELD_OUT * len(sentences))))

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from llactr_core.enhancers.larr.options import LarrOptions
-from llactr_core.semantics.encoder import TOKENS_PER_BATCH, TextEncoder, buckets
-from llactr_core.semantics.table import Vectors
+from llactr_core.semantics.encoder import TextEncoder
 from llactr_core.semantics.tokens import Tokens
 from llactr_core.semantics.tuning.adapter import add_adapter, lora_parameters
 
@@ -45,7 +44,7 @@ class MarkedEmbedding(nn.Module):
 
 
 class Head(nn.Module):
-    """x + MLP(x): [B, D] -> [B, D]; it begins as x."""
+    """x + MLP(x): [B, D] -> [B, D]; it begins as x. What is kept of it is `llactr_core.semantics.head`."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -55,7 +54,7 @@ class Head(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, D]."""
-        return x + self.outer(functional.gelu(self.inner(x)))  # type: ignore[no-any-return]
+        return x + self.outer(functional.gelu(self.inner(x), approximate="tanh"))  # type: ignore[no-any-return]
 
 
 class Reader:
@@ -78,7 +77,7 @@ class Reader:
         tokenizer.add_tokens([AddedToken(name, normalized=False, special=True) for name in marks], special_tokens=True)
         self.embedding = MarkedEmbedding(base, self.first, torch.stack(begin).detach().float().clone())
         encoder.model.set_input_embeddings(self.embedding)
-        add_adapter(encoder, options.tuning(1))
+        self.targets = add_adapter(encoder, options.tuning(1))
         self.embedding.rows.requires_grad_()  # PEFT freezes all but LoRA
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(options.seed)
@@ -107,13 +106,3 @@ class Reader:
         """Unit vectors float32 [B, D] of token rows, with gradient where the caller allows it."""
         vectors: Tensor = self.head(self.encoder.forward(rows))
         return functional.normalize(vectors, dim=-1)
-
-    def embed(self, texts: Sequence[str]) -> Vectors:
-        """Unit vectors float32 [B, D] of texts, in their order."""
-        rows = self.encoder.tokenize(texts)
-        result = torch.empty(len(rows), self.encoder.width)
-        with torch.inference_mode():
-            for batch in buckets([len(row) for row in rows], TOKENS_PER_BATCH):
-                result[batch] = self.forward([rows[i] for i in batch]).cpu()
-        vectors: Vectors = result.numpy()
-        return vectors

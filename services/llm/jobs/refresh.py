@@ -13,7 +13,6 @@ from llactr_core.errors import OptionError, RateError, UnavailableError
 from llactr_core.files import write_atomic
 from llactr_core.progress import Progress
 from llactr_core.schema import Schema
-from llactr_core.semantics.recipe import recipe_of
 from llactr_core.semantics.sampling import draw_samples
 from llactr_core.semantics.template import default_template
 from llactr_core.semantics.weights import resolve_model
@@ -42,7 +41,7 @@ def refresh_handler(
         schema = payload.content
         _check_rank(payload, settings)
         samples = _samples(context, payload, settings)
-        known = tables.by_recipe(schema.name, recipe_of(schema, samples, payload.model, payload.ssft))
+        known = tables.by_recipe(schema.name, payload.recipe_with(samples))
         if known is not None:
             tables.move(schema.name, CURRENT, known.version)
         info = known or _build(context, payload, samples, tables, engine, settings)
@@ -97,7 +96,7 @@ def _build(
     settings: LlmSettings,
 ) -> TableInfo:
     # Only here: a worker that waits for work has not loaded torch, and the API process never does.
-    from llactr_core.semantics.build import field_table
+    from llactr_core.semantics.build import field_table, ssft_facts
 
     schema, model = payload.content, payload.model
     tuned = tuned_model(context, payload, samples, engine)
@@ -106,7 +105,9 @@ def _build(
     context.report(Progress("embed fields", 1.0))
     texts = default_template(resolve_model(model)).fields(schema)
     vectors = engine.embed(Voice(model, tuned.adapter), texts).vectors
-    table = field_table(schema, samples, model, payload.ssft, tuned, vectors, settings.engine)
+    made_with = payload.larr.facts() if payload.larr is not None else ssft_facts(schema, samples, payload.ssft)
+    recipe = payload.recipe_with(samples)
+    table = field_table(schema, model, recipe, made_with, tuned, vectors, settings.engine)
     context.report(Progress("publish", 1.0))
     origin = Origin(schema.name, schema.semantic_fingerprint, model, context.job.id)
     return tables.publish(table, origin, tuned.adapter)
@@ -125,9 +126,9 @@ def _until_ready(context: JobContext, engine: Engine, seconds: float) -> None:
 
 
 def _check_rank(payload: RefreshPayload, settings: LlmSettings) -> None:
-    if settings.engine == "vllm" and not payload.ssft.skip and payload.ssft.rank > settings.vllm_max_rank:
+    if settings.engine == "vllm" and payload.rank > settings.vllm_max_rank:
         raise OptionError(
-            f"rank {payload.ssft.rank} was asked for, but vLLM is prepared for {settings.vllm_max_rank}; ask for less, "
+            f"rank {payload.rank} was asked for, but vLLM is prepared for {settings.vllm_max_rank}; ask for less, "
             "or start the service with a larger LLACTR_LLM_VLLM_MAX_RANK",
-            field="ssft.rank",
+            field="rank",
         )

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Self
 
 from pydantic import (
@@ -14,6 +15,7 @@ from pydantic import (
 )
 
 from llactr_core.data.canonical import canonical
+from llactr_core.enhancers.larr.texts import LarrTuning
 from llactr_core.errors import DataError, OptionError, TooLargeError
 from llactr_core.schema import Schema
 from llactr_core.semantics.options import SsftOptions
@@ -47,13 +49,26 @@ class RefreshRequest(BaseModel):
     )
     model: str | None = Field(default=None, description="The language model; the service's own where it is absent.")
     ssft: SsftOptions = Field(default_factory=SsftOptions, description="How to tune; skip=true only embeds.")
+    larr: LarrTuning | None = Field(
+        default=None, description="Tune by stages 1 and 2 of LARR instead of SSFT, on these items and pairs."
+    )
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        given = [name for name in ("samples", "dataset") if getattr(self, name) is not None]
-        if len(given) == 2 or (not given and not self.ssft.skip):
-            what = "both were" if given else "neither was"
-            raise ValueError(f"give exactly one of 'samples' and 'dataset'; {what} given")
+        given = [name for name in ("samples", "dataset", "larr") if getattr(self, name) is not None]
+        if len(given) > 1 or (not given and not self.ssft.skip):
+            what = " and ".join(map(repr, given)) if given else "none"
+            raise ValueError(f"give exactly one of 'samples', 'dataset' and 'larr'; given: {what}")
+        return self
+
+    @model_validator(mode="after")
+    def _larr_has_work(self) -> Self:
+        if self.larr is None:
+            return self
+        if "ssft" in self.model_fields_set:
+            raise ValueError("'larr' has options of its own; leave 'ssft' out")
+        if not self.larr.options.tunes:
+            raise ValueError("larr.options: both stages have 0 epochs; leave 'larr' out and give ssft.skip")
         return self
 
 
@@ -67,12 +82,24 @@ class RefreshPayload(BaseModel):
     dataset: str | None
     model: str
     ssft: SsftOptions
+    larr: LarrTuning | None = None
 
     def recipe(self) -> str | None:
         """The recipe, where it is known before the dataset is read."""
-        if self.dataset is not None:
-            return None
-        return recipe_of(self.content, self.samples or {}, self.model, self.ssft)
+        return None if self.dataset is not None else self.recipe_with(self.samples or {})
+
+    def recipe_with(self, samples: Mapping[str, Sequence[str]]) -> str:
+        """The recipe, once the samples are drawn."""
+        if self.larr is not None:
+            return self.larr.recipe(self.content, self.model)
+        return recipe_of(self.content, samples, self.model, self.ssft)
+
+    @property
+    def rank(self) -> int:
+        """LoRA's; 0 where nothing is tuned."""
+        if self.larr is not None:
+            return self.larr.options.rank
+        return 0 if self.ssft.skip else self.ssft.rank
 
     def dump(self) -> dict[str, Any]:
         """Plain data for the table of jobs."""
@@ -92,7 +119,7 @@ def payload_of(request: RefreshRequest, schema: Schema, settings: LlmSettings) -
         SchemaError: samples for a field that the schema does not have.
         OptionError: the model is not allowed, or cannot do the objective.
         DataError: no field has a sample.
-        TooLargeError: more samples, or a longer one, than the settings allow.
+        TooLargeError: more samples, items or pairs, or a longer sample, than the settings allow.
         PermissionDenied, NotFoundError: the dataset may not be read, or is not there.
     """
     model = allowed_model(request.model, settings)
@@ -101,7 +128,20 @@ def payload_of(request: RefreshRequest, schema: Schema, settings: LlmSettings) -
     samples = None
     if request.samples is not None:
         samples = _checked(request.samples, schema, request.ssft, settings)
-    return RefreshPayload(content=schema, samples=samples, dataset=dataset, model=model, ssft=request.ssft)
+    if request.larr is not None:
+        _check_size(request.larr, settings)
+    return RefreshPayload(
+        content=schema, samples=samples, dataset=dataset, model=model, ssft=request.ssft, larr=request.larr
+    )
+
+
+def _check_size(larr: LarrTuning, settings: LlmSettings) -> None:
+    for name, count in larr.counts.items():
+        if count > settings.max_samples:
+            raise TooLargeError(
+                f"{count} {name}; at most {settings.max_samples} are allowed: lower larr.most_items or larr.most_pairs",
+                field="larr.texts",
+            )
 
 
 def _checked(

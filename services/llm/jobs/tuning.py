@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict
 from llactr_core.errors import ArtifactError
 from llactr_core.files import write_atomic
 from llactr_core.progress import Progress
-from llactr_core.semantics.recipe import recipe_of
 from llactr_core.semantics.tuned import TunedModel
 from services.llm.engines.accelerator import accelerators, free_memory
 from services.llm.engines.engine import Engine
@@ -41,14 +40,11 @@ def tuned_model(
 
     Raises:
         JobCancelled: the work should end.
-        LlactrError: what `tune_model` raises.
+        LlactrError: what `tune_model` or `tune_reader` raises.
     """
-    # Only here: a worker that waits for work has not loaded torch.
-    from llactr_core.semantics.tuned_model import tune_model
-
-    if payload.ssft.skip:
+    if not payload.rank:
         return TunedModel()
-    recipe = recipe_of(payload.content, samples, payload.model, payload.ssft)
+    recipe = payload.recipe_with(samples)
     kept = _kept(context.directory, recipe)
     if kept is not None:
         return kept
@@ -57,10 +53,22 @@ def tuned_model(
     context.report(Progress("wait for the accelerator", 0.0))
     with _alone(context, payload, engine):
         context.report(Progress("load model", 0.0))
-        checkpoints = context.directory / "checkpoints"
-        tuned = tune_model(payload.content, samples, payload.model, payload.ssft, scratch, context.report, checkpoints)
+        tuned = _tune(context, payload, samples, recipe, scratch)
     _count(payload.content.name, tuned)
     return _keep(context.directory, recipe, tuned)
+
+
+def _tune(
+    context: JobContext, payload: RefreshPayload, samples: Mapping[str, Sequence[str]], recipe: str, adapter: Path
+) -> TunedModel:
+    # Only here: a worker that waits for work has not loaded torch.
+    from llactr_core.enhancers.larr.tune import tune_reader
+    from llactr_core.semantics.tuned_model import tune_model
+
+    model, report, checkpoints = payload.model, context.report, context.directory / "checkpoints"
+    if payload.larr is not None:
+        return tune_reader(payload.larr, model, recipe, adapter, checkpoints, progress=report)
+    return tune_model(payload.content, samples, model, payload.ssft, adapter, report, checkpoints)
 
 
 @contextmanager
@@ -113,4 +121,5 @@ def _count(schema: str, tuned: TunedModel) -> None:
     metrics = tuned.metrics
     TUNING_SECONDS.observe(metrics["seconds"])
     TUNING_TOKENS.inc(metrics["tokens_per_second"] * metrics["seconds"])
-    TUNING_ACCURACY.labels(schema).set(metrics["held_out_accuracy"])
+    if "held_out_accuracy" in metrics:
+        TUNING_ACCURACY.labels(schema).set(metrics["held_out_accuracy"])

@@ -12,6 +12,7 @@ from llactr_core.enhancers.larr.build import build_scene_table
 from llactr_core.enhancers.larr.corpus import Corpus
 from llactr_core.enhancers.larr.options import LarrOptions
 from llactr_core.enhancers.larr.pretrain import Pretraining
+from llactr_core.enhancers.larr.read import texts_of
 from llactr_core.enhancers.larr.reader import TOKENS, Reader
 
 OPTIONS = LarrOptions(pretrain_epochs=1, contrast_epochs=1, most_items=8, most_pairs=8, batch_size=4)
@@ -22,7 +23,7 @@ def test_it_predicts_the_description_token_by_token(tiny_llama: Path, tmp_path: 
     encoder = Encoder.fit(schema, splits.train.batches(schema.columns))
     corpus = Corpus.read(schema, encoder, splits.train)
     reader = Reader.load(str(tiny_llama), corpus.marks, OPTIONS, "cpu")
-    work = Pretraining.of(reader, corpus, OPTIONS)
+    work = Pretraining.of(reader, texts_of(corpus, OPTIONS), OPTIONS)
     total, count = 0.0, 0
     for one in work.sentences[:3]:
         assert "We serve" in reader.encoder.tokenizer.decode(one.tokens[one.start : one.end])

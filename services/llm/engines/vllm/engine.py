@@ -11,6 +11,7 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import numpy as np
 
 from llactr_core.errors import ArtifactError, NotFoundError, OptionError, RateError, UnavailableError
 from llactr_core.semantics.canary import Canary
+from llactr_core.semantics.head import Head
 from llactr_core.semantics.table import Vectors
 from llactr_core.semantics.template import default_template
 from llactr_core.semantics.tokens import Tokens, load_tokenizer, tokenize, tokenize_whole
@@ -82,7 +84,7 @@ class VllmEngine:
             self._require_files(pinned(voice).digest)
             with measured(NAME):
                 rows = self._tokens(texts, whole=True)
-                return Embedded(self._vectors(voice, rows), tuple(len(row) for row in rows))
+                return Embedded(self._behind_head(voice, self._vectors(voice, rows)), tuple(map(len, rows)))
         finally:
             self._seats.release()
 
@@ -230,9 +232,21 @@ class VllmEngine:
 
         return null_adapter(self._model, self._adapters)
 
+    def _behind_head(self, voice: Voice, vectors: Vectors) -> Vectors:
+        head = _head(voice.adapter) if voice.adapter else None
+        if head is None:
+            return vectors
+        return head(vectors, normalise=default_template(resolve_model(self._model)).normalise)
+
     def _normalised(self, vectors: Vectors) -> Vectors:
         if not default_template(resolve_model(self._model)).normalise:
             return vectors
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
         unit: Vectors = vectors / np.maximum(norms, np.float32(1e-12))
         return unit
+
+
+@lru_cache(maxsize=4)
+def _head(adapter: Path) -> Head | None:
+    """An adapter's head; the folder is named by its content."""
+    return Head.load(adapter)

@@ -16,13 +16,22 @@ from llactr_core.enhancers.larr.build import build_scene_table
 from llactr_core.enhancers.larr.contrast import Contrast, info_nce, negatives
 from llactr_core.enhancers.larr.corpus import Corpus
 from llactr_core.enhancers.larr.options import LarrOptions
-from llactr_core.enhancers.larr.pairs import Pair, Pairs
+from llactr_core.enhancers.larr.pairs import draw_pairs
 from llactr_core.enhancers.larr.pretrain import Pretraining, masked_loss
-from llactr_core.enhancers.larr.reader import TOKENS, Reader
-from llactr_core.errors import DataError
+from llactr_core.enhancers.larr.read import texts_of
+from llactr_core.enhancers.larr.reader import TOKENS, Head, Reader
+from llactr_core.enhancers.larr.texts import LarrTuning, Pair
+from llactr_core.enhancers.larr.tune import tune_reader
+from llactr_core.errors import ArtifactError, DataError, OptionError
 from llactr_core.progress import Progress
 from llactr_core.schema import Field, Schema
+from llactr_core.semantics import head
+from llactr_core.semantics.encoder import TextEncoder
+from llactr_core.semantics.tuned_model import load_tuned
+from llactr_core.semantics.tuning.checkpoint import load_state
+from llactr_core.semantics.tuning.run import put
 from llactr_core.semantics.tuning.team import ALONE
+from llactr_core.semantics.values.gather import unit
 
 Floats = npt.NDArray[np.float64]
 OPTIONS = LarrOptions(pretrain_epochs=1, contrast_epochs=1, most_items=12, most_pairs=8, batch_size=4)
@@ -71,7 +80,7 @@ def test_items_are_read_with_a_mark_before_each_attribute_and_the_longest_one_is
 
 
 def test_pairs_are_of_clicks_and_a_users_text_does_not_tell_what_makes_the_pair(corpus: Corpus) -> None:
-    pairs = Pairs.draw(corpus, 40, 0).of
+    pairs = draw_pairs(corpus, 40, 0)
     clicks = set(corpus.clicks)
     for pair in pairs["user_item"]:
         assert (pair.left_key, pair.right_key) in clicks
@@ -110,7 +119,7 @@ def test_the_contrastive_loss_is_an_infonce_without_negatives_of_the_same_thing(
 
 def test_stage_2_is_the_weighted_sum_of_the_three_losses(reader: Reader, corpus: Corpus) -> None:
     options = OPTIONS.model_copy(update={"user_user": 0.5, "item_item": 2.0, "user_item": 3.0})
-    work = Contrast.of(reader, Pairs.draw(corpus, 8, 0), options)
+    work = Contrast.of(reader, draw_pairs(corpus, 8, 0), options)
     with torch.no_grad():
         parts = [float(work.loss_of(kind, [0, 1, 2])) for kind in ("user_user", "item_item", "user_item")]
         assert float(work.loss([0, 1, 2], 0)) == pytest.approx(0.5 * parts[0] + 2 * parts[1] + 3 * parts[2], rel=1e-5)
@@ -133,7 +142,7 @@ def test_the_masked_loss_is_minus_log_p_of_the_hidden_tokens_by_the_input_embedd
 
 
 def test_only_descriptions_are_masked_and_held_out_items_always_alike(reader: Reader, corpus: Corpus) -> None:
-    work = Pretraining.of(reader, corpus, OPTIONS)
+    work = Pretraining.of(reader, texts_of(corpus, OPTIONS), OPTIONS)
     for one in work.sentences:
         said = reader.encoder.tokenizer.decode(one.tokens[one.start : one.end]).replace(" ", "").replace("##", "")
         assert said.startswith("weserve")
@@ -143,7 +152,7 @@ def test_only_descriptions_are_masked_and_held_out_items_always_alike(reader: Re
 
 
 def test_lora_and_the_special_tokens_learn_and_nothing_else(reader: Reader, corpus: Corpus) -> None:
-    work = Pretraining.of(reader, corpus, OPTIONS)
+    work = Pretraining.of(reader, texts_of(corpus, OPTIONS), OPTIONS)
     with torch.no_grad():  # LoRA begins with an update of zero, through which no gradient reaches its other half
         for name, parameter in reader.parameters.items():
             if "lora_B" in name or "outer" in name:
@@ -156,15 +165,63 @@ def test_lora_and_the_special_tokens_learn_and_nothing_else(reader: Reader, corp
     assert rows is not None
     used = [corpus.marks.index(f"<|{name}|>") for name in ("item_name", "category", "place", "description")]
     assert rows[used].abs().sum(1).min() > 0
-    Contrast.of(reader, Pairs.draw(corpus, 8, 0), OPTIONS).loss([0, 1, 2], 0).backward()  # type: ignore[no-untyped-call]
+    Contrast.of(reader, draw_pairs(corpus, 8, 0), OPTIONS).loss([0, 1, 2], 0).backward()  # type: ignore[no-untyped-call]
     assert [name for name, p in reader.parameters.items() if p.grad is None or not p.grad.any()] == []
 
 
 def test_the_untrained_reader_reads_as_the_model_came(model: str, reader: Reader) -> None:
-    from llactr_core.semantics.encoder import TextEncoder
+    rows = reader.encoder.tokenize(["weather: snow", "weather: light rain"])
+    with torch.no_grad():
+        as_it_came = unit(TextEncoder.load(model, device="cpu").embed_tokens(rows))
+        np.testing.assert_allclose(reader.forward(rows).numpy(), as_it_came, atol=1e-6)
 
-    texts = ["weather: snow", "weather: light rain"]
-    np.testing.assert_allclose(reader.embed(texts), TextEncoder.load(model, device="cpu").embed(texts), atol=1e-6)
+
+def test_the_head_that_is_kept_is_the_one_that_was_trained(tmp_path: Path) -> None:
+    trained = Head(6)
+    with torch.no_grad():
+        for parameter in trained.parameters():
+            parameter.normal_()
+    x = torch.randn(5, 6)
+    head.Head.of({name: value.detach().numpy() for name, value in trained.named_parameters()}).save(tmp_path)
+    kept = head.Head.load(tmp_path)
+    assert kept is not None
+    with torch.no_grad():
+        np.testing.assert_allclose(kept(x.numpy(), normalise=False), trained(x).numpy(), atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(kept(x.numpy(), normalise=True), axis=1), 1, atol=1e-6)
+    (tmp_path / head.FILE).write_bytes(b"no head")
+    with pytest.raises(ArtifactError, match="cannot read the head"):
+        head.Head.load(tmp_path)
+
+
+def test_the_adapter_reads_as_the_reader_that_was_tuned(corpus: Corpus, model: str, tmp_path: Path) -> None:
+    tuning = LarrTuning(texts=texts_of(corpus, OPTIONS), options=OPTIONS.model_copy(update={"learning_rate": 0.05}))
+    tuned = tune_reader(tuning, model, "r", tmp_path / "adapter", tmp_path, device="cpu")
+    assert tuned.adapter is not None
+    assert tuned.metrics["contrast"]["best_epoch"] == 1
+    reader = Reader.load(model, corpus.marks, tuning.options, "cpu")
+    best = load_state(tmp_path / "contrast.safetensors", "r")
+    assert best is not None
+    put(reader.parameters, best.best)
+    rows = reader.encoder.tokenize(["weather: snow", "weather: light rain"])
+    with torch.no_grad():
+        expected = reader.forward(rows).numpy()
+    np.testing.assert_allclose(unit(load_tuned(model, tuned.adapter, "cpu").embed_tokens(rows)), expected, atol=1e-5)
+    untuned = unit(TextEncoder.load(model, device="cpu").embed_tokens(rows))
+    assert np.abs(untuned - expected).max() > 1e-3
+
+
+def test_what_is_read_survives_json_and_decides_the_recipe(corpus: Corpus, model: str) -> None:
+    schema = Schema(name="s", label="click", fields=(Field(name="weather", scene=True),))
+    tuning = LarrTuning(texts=texts_of(corpus, OPTIONS), options=OPTIONS)
+    assert LarrTuning.parse(tuning.model_dump(mode="json")) == tuning
+    recipe = tuning.recipe(schema, model)
+    wider = tuning.model_copy(update={"options": OPTIONS.model_copy(update={"width": 8})})
+    assert wider.recipe(schema, model) == recipe
+    longer = tuning.model_copy(update={"options": OPTIONS.model_copy(update={"pretrain_epochs": 2})})
+    fewer = tuning.model_copy(update={"texts": tuning.texts.model_copy(update={"items": tuning.texts.items[1:]})})
+    assert len({recipe, longer.recipe(schema, model), fewer.recipe(schema, model)}) == 3
+    with pytest.raises(OptionError, match=r"larr\.texts\.items"):
+        LarrTuning.parse({"texts": {"marks": [], "described": "d", "items": "x", "pairs": {}}, "options": {}})
 
 
 def test_a_killed_build_goes_on_to_the_same_vectors(
@@ -187,7 +244,7 @@ def test_a_killed_build_goes_on_to_the_same_vectors(
     through = build_scene_table(encoder, train, model, OPTIONS, tmp_path / "b", device="cpu")
     assert again.table == through.table
     assert not any("pre-training" in stage for stage in seen)
-    assert set(through.stages) == {"pretrain", "contrast"}
+    assert {"pretrain", "contrast"} <= set(through.metrics)
     assert through.table.fields == ("time_of_day", "weekday", "location", "weather", "device")
 
 
