@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -42,7 +43,7 @@ class FakeLlm:
             return 200, {"data": vectors, "model": "random"}
         if path.startswith("/v1/jobs/"):
             return self.job(method, path.rsplit("/", 1)[1])
-        if method == "GET" and path.startswith("/v1/fields/tiny/versions/"):
+        if method == "GET" and re.fullmatch(r"/v1/fields/(tiny|takeaway)(-larr)?/versions/[^/]+", path):
             table = self.tables.get(path.rsplit("/", 1)[1])
             return (200, table.to_bytes()) if table else (404, problem(404, "not-found", "there is no such table"))
         return 404, problem(404, "not-found", "there is no such schema")

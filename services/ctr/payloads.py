@@ -17,7 +17,7 @@ _DATASET = "A local path or s3:// URL: a folder of train, valid and test files, 
 
 _FORCE = "Promote against the gate's refusal; needs a key with the role admin."
 FEW_EPOCHS = 3
-CLEANED = ("refresh",)  # the kinds of jobs that start a tuning at the LLM service
+CLEANED = ("refresh", "train", "prove")  # the kinds of jobs that start a tuning at the LLM service
 KEPT = ("backbone", "backbone_options", "width")
 
 

@@ -27,7 +27,7 @@ def build_handlers(settings: CtrSettings, storage: Storage, store: JobStore) -> 
     def train(context: JobContext) -> dict[str, Any]:
         from services.ctr.jobs.train import train
 
-        return train(context, registry, promotion, settings)
+        return train(context, registry, promotion, store, settings)
 
     def refresh(context: JobContext) -> dict[str, Any]:
         from services.ctr.jobs.refresh import refresh
@@ -43,7 +43,7 @@ def build_handlers(settings: CtrSettings, storage: Storage, store: JobStore) -> 
 
 
 def _end_tuning(settings: CtrSettings, context: JobContext) -> None:
-    from services.ctr.jobs.refresh import end_tuning
+    from services.ctr.jobs.tuning import end_tuning
 
     end_tuning(context, settings)
 

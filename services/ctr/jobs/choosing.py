@@ -52,10 +52,10 @@ def read_semantics(
     span.stage("pulling the field table")
     schema = recipe.schema
     with field_semantics(settings) as service:
-        table = pull_table(service, context, recipe.field_schema or schema.name, table_version)
+        table = pull_table(service, context.directory, recipe.field_schema or schema.name, table_version)
         if not textual_values(Encoder.fit(schema, recipe.splits.train.batches(schema.columns))):
             return Semantics(table)
-        return with_values(service, table, recipe, context, span)
+        return with_values(service, table, recipe, context.directory, span)
 
 
 def searches(context: JobContext) -> optuna.storages.BaseStorage:

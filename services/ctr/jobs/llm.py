@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -33,13 +33,14 @@ RETRY = Retry(attempts=3, most_s=1.0)  # the worker's own back-off takes over wh
 
 @dataclass(frozen=True)
 class TuningRequest:
-    """What the LLM service shall tune: its schema, the data that it may sample itself, and the options."""
+    """What the LLM service shall tune: its schema, the data that it may sample itself or what it reads, and how."""
 
     schema: str
-    dataset: str | None
-    samples: Mapping[str, list[str]] | None
-    model: str | None
-    ssft: Mapping[str, Any] = field(default_factory=dict)
+    dataset: str | None = None
+    samples: Mapping[str, list[str]] | None = None
+    model: str | None = None
+    ssft: Mapping[str, Any] | None = None
+    larr: Mapping[str, Any] | None = None
 
 
 class FieldSemantics:
@@ -67,6 +68,7 @@ class FieldSemantics:
                 dataset=request.dataset,
                 model=request.model,
                 ssft=request.ssft,
+                larr=request.larr,
                 idempotency_key=key,
             )
         return (answer.job.id if answer.job else None), answer.version

@@ -16,9 +16,12 @@ from llactr_core.proof.work import REPORTS, Place, newcomers, prove
 from llactr_core.semantics.semantics import Semantics
 from llactr_core.training.options import TrainOptions
 from services.ctr.jobs.choosing import read_semantics, searches
-from services.ctr.jobs.recipe import Recipe
-from services.ctr.jobs.scenes import with_tuned_scenes
+from services.ctr.jobs.llm import field_semantics
+from services.ctr.jobs.recipe import Recipe, pull_table
+from services.ctr.jobs.scenes import for_scenes, tuned_scenes
 from services.ctr.jobs.span import Span
+from services.ctr.jobs.state import StateFile
+from services.ctr.jobs.values import with_values
 from services.ctr.payloads import ProveRequest
 from services.ctr.settings import CtrSettings
 from services.shared.datasets import resolve_dataset
@@ -54,7 +57,8 @@ def prove_dataset(context: JobContext, store: JobStore, settings: CtrSettings) -
         tuned = read_semantics(its, request.table_version, context, settings, span.part(0.01, READ))
         scenes = Semantics()
         if "larr" in options.methods:
-            scenes = with_tuned_scenes(replace(recipe, splits=splits), context, span.part(READ, READ))
+            larr = for_scenes(replace(recipe, splits=splits))
+            scenes = _scenes(larr, context, store, settings, span.part(READ, READ))
         return Read(tuned, Semantics(), scenes)
 
     command = f"POST /v1/admin/prove, job {context.job.id}"
@@ -69,6 +73,14 @@ def prove_dataset(context: JobContext, store: JobStore, settings: CtrSettings) -
     gain = report["against"]["plain"]["relaimpr"]
     found = {"verdict": report["verdict"], "code": report["verdict_code"], "ships": report["ships"], "gain": gain}
     return {**found, "reports": list(REPORTS)}
+
+
+def _scenes(recipe: Recipe, context: JobContext, store: JobStore, settings: CtrSettings, span: Span) -> Semantics:
+    with field_semantics(settings) as service:
+        version = tuned_scenes(recipe, context, store, service, StateFile(context.directory), span)
+        folder = context.directory / "larr"
+        table = pull_table(service, folder, recipe.field_schema or recipe.schema.name, version)
+        return with_values(service, table, recipe, folder, span)
 
 
 def _recipe(request: ProveRequest, settings: CtrSettings) -> Recipe:

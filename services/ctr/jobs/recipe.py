@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from llactr_core import __version__
@@ -43,10 +44,11 @@ class Recipe:
     auto: Mapping[str, object] | None = None
 
 
-def pull_table(semantics: FieldSemantics, context: JobContext, schema: str, version: str) -> FieldTable:
-    """The field table of this job: fetched once and kept, so that a later attempt trains on the very same vectors."""
-    path = context.directory / TABLE
+def pull_table(semantics: FieldSemantics, folder: Path, schema: str, version: str) -> FieldTable:
+    """A field table, fetched once and kept in a job's folder: a later attempt trains on the very same vectors."""
+    path = folder / TABLE
     if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
         semantics.table(schema, version).save(path)
     return FieldTable.load(path)
 

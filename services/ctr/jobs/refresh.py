@@ -5,15 +5,17 @@ from typing import Any
 
 from llactr_core.bundle import VALUES
 from llactr_core.data.splits import open_dataset
-from llactr_core.errors import JobCancelled, NotFoundError, PermissionDenied
+from llactr_core.errors import NotFoundError, PermissionDenied
 from llactr_core.schema import Schema
 from llactr_core.semantics.options import SsftOptions
 from llactr_core.semantics.sampling import draw_samples
 from llactr_core.semantics.semantics import Semantics
 from services.ctr.jobs.llm import FieldSemantics, TuningRequest, field_semantics
 from services.ctr.jobs.recipe import Recipe, make_version, pull_table
+from services.ctr.jobs.scenes import tuned_scenes, tunes_scenes
 from services.ctr.jobs.span import Span
 from services.ctr.jobs.state import StateFile
+from services.ctr.jobs.tuning import run_tuning
 from services.ctr.jobs.values import with_values
 from services.ctr.jobs.verdict import settle
 from services.ctr.payloads import RefreshRequest
@@ -58,14 +60,14 @@ def refresh(
     with field_semantics(settings) as semantics:
         version = request.table_version
         if version is None:
-            version = _Tuning(context, store, semantics, state, recipe, request, old).run(span.part(0.01, tuned))
+            version = _tuned(context, store, semantics, state, recipe, request, old, span.part(0.01, tuned))
         span.stage("pulling the field table", tuned)
-        table = pull_table(semantics, context, recipe.field_schema or recipe.schema.name, version)
+        table = pull_table(semantics, context.directory, recipe.field_schema or recipe.schema.name, version)
         state.set(table_version=table.version)
         made_of = Semantics(table)
         reads_values = (registry.bundle_path(old.version) / VALUES).exists() or recipe.options.enhancer == "larr"
         if reads_values:
-            made_of = with_values(semantics, table, recipe, context, span.part(tuned, tuned))
+            made_of = with_values(semantics, table, recipe, context.directory, span.part(tuned, tuned))
     new = make_version(recipe, made_of, context, registry, state, span.part(tuned, 0.99))
     context.check()
     span.stage("judging the version", 0.99)
@@ -82,17 +84,27 @@ def refresh(
     }
 
 
-def end_tuning(context: JobContext, settings: CtrSettings) -> None:
-    """End the LLM service's job of a refresh that was cancelled while it waited.
+def _tuned(
+    context: JobContext,
+    store: JobStore,
+    semantics: FieldSemantics,
+    state: StateFile,
+    recipe: Recipe,
+    request: RefreshRequest,
+    old: ModelVersion,
+    span: Span,
+) -> str:
+    """The version of a new field table, made as the champion's was."""
+    if not tunes_scenes(recipe.options):
+        return _Tuning(context, store, semantics, state, recipe, request, old).run(span)
+    larr = recipe.options.larr.model_copy(update={"seed": _seed(context)})
+    anew = replace(recipe, options=recipe.options.model_copy(update={"larr": larr}))
+    return tuned_scenes(anew, context, store, semantics, state, span)
 
-    Raises:
-        UnavailableError: the LLM service does not answer.
-        LlactrError: it refuses.
-    """
-    state = StateFile(context.directory).state
-    if state.llm_job is not None and state.table_version is None:
-        with field_semantics(settings) as semantics:
-            semantics.cancel(state.llm_job)
+
+def _seed(context: JobContext) -> int:
+    """One that makes a new table."""
+    return int(context.job.id[:7], 16)
 
 
 class _Tuning:
@@ -132,18 +144,7 @@ class _Tuning:
         return self._state.state.table_version or ""
 
     def _tune(self, span: Span) -> str:
-        if self._state.state.llm_job is None:
-            span.stage("asking for new field semantics")
-            job_id, version = self._start(span)
-            if job_id is None:
-                return version or ""
-            self._state.set(llm_job=job_id)
-        try:
-            return self._semantics.follow(self._state.state.llm_job or "", self._context, span)
-        except JobCancelled:
-            if self._store.get(self._context.job.id).cancel_requested:
-                self._semantics.cancel(self._state.state.llm_job or "")
-            raise
+        return run_tuning(self._context, self._store, self._semantics, self._state, lambda: self._start(span), span)
 
     def _start(self, span: Span) -> tuple[str | None, str | None]:
         self._semantics.register(self._schema, self._recipe.schema)
@@ -164,8 +165,7 @@ class _Tuning:
             known: dict[str, Any] = {}
         else:
             known = dict(table.provenance.get("options") or {})
-        seed = int(self._context.job.id[:7], 16)
-        return {**known, "seed": seed, **self._request.ssft}
+        return {**known, "seed": _seed(self._context), **self._request.ssft}
 
     def _samples(self, options: SsftOptions) -> dict[str, list[str]]:
         batches = self._recipe.splits.train.batches()

@@ -1,24 +1,67 @@
-"""The scene's values, as a language model reads them that this job tunes: stages 1 and 2 of LARR."""
+"""The scene's values, as the LLM service reads them once it has tuned its model by stages 1 and 2 of LARR."""
+
+from dataclasses import replace
 
 from llactr_core.data.encoding import Encoder
-from llactr_core.enhancers.larr.build import build_scene_table
-from llactr_core.semantics.semantics import Semantics
+from llactr_core.enhancers.larr.read import read_texts
+from llactr_core.enhancers.larr.scenes import scene_fields
+from llactr_core.enhancers.larr.texts import LarrTuning
+from llactr_core.training.options import TrainOptions
+from services.ctr.jobs.llm import FieldSemantics, TuningRequest
 from services.ctr.jobs.recipe import Recipe
 from services.ctr.jobs.span import Span
+from services.ctr.jobs.state import StateFile
+from services.ctr.jobs.tuning import run_tuning
 from services.shared.jobs.context import JobContext
+from services.shared.jobs.store import JobStore
 
-WORK = "larr"
+SUFFIX = "-larr"
 
 
-def with_tuned_scenes(recipe: Recipe, context: JobContext, span: Span) -> Semantics:
-    """The vectors of the scene's values; what is tuned and read lies in the job's folder, and a later attempt goes on.
+def tunes_scenes(options: TrainOptions) -> bool:
+    """Whether the language model is changed for these options' scenes."""
+    return options.enhancer == "larr" and options.larr.tunes
+
+
+def scene_schema(name: str) -> str:
+    """The field schema of LARR's tables beside that of LLaCTR's, whose `current` stays as it is.
+
+    >>> scene_schema("takeaway"), scene_schema("takeaway-larr")
+    ('takeaway-larr', 'takeaway-larr')
+    """
+    return name if name.endswith(SUFFIX) else name + SUFFIX
+
+
+def tuned_scenes(
+    recipe: Recipe, context: JobContext, store: JobStore, semantics: FieldSemantics, state: StateFile, span: Span
+) -> str:
+    """The version of the field table whose model stages 1 and 2 have tuned, on what train says in words.
+
+    The recipe's field schema is registered. A later attempt finds the tuning that runs, or its table.
 
     Raises:
-        NotFoundError, ArtifactError: the language model is not here, or damaged.
         OptionError, DataError: schema, options or clicks do not give what the stages read.
+        UnavailableError: the LLM service does not answer.
     """
-    schema, train = recipe.schema, recipe.splits.train
-    encoder = Encoder.fit(schema, train.batches(schema.columns))
-    work = context.directory / WORK
-    found = build_scene_table(encoder, train, recipe.language_model, recipe.options.larr, work, progress=span)
-    return Semantics(values=found.table)
+    if state.state.table_version is not None:
+        return state.state.table_version
+    schema, options = recipe.schema, recipe.options.larr
+    scene_fields(schema)
+
+    def ask() -> tuple[str | None, str | None]:
+        encoder = Encoder.fit(schema, recipe.splits.train.batches(schema.columns))
+        tuning = LarrTuning(texts=read_texts(encoder, recipe.splits.train, options), options=options)
+        name = recipe.field_schema or scene_schema(schema.name)
+        semantics.register(name, schema)
+        request = TuningRequest(name, larr=tuning.model_dump(mode="json"))
+        return semantics.start(request, f"ctr-larr-{context.job.id}")
+
+    version = run_tuning(context, store, semantics, state, ask, span)
+    state.set(table_version=version)
+    return version
+
+
+def for_scenes(recipe: Recipe) -> Recipe:
+    """The recipe of LARR beside another one, with a field schema of its own."""
+    options = recipe.options.model_copy(update={"enhancer": "larr"})
+    return replace(recipe, options=options, field_schema=scene_schema(recipe.field_schema or recipe.schema.name))

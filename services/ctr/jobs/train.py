@@ -9,7 +9,7 @@ from llactr_core.semantics.semantics import Semantics
 from services.ctr.jobs.choosing import choose_recipe
 from services.ctr.jobs.llm import field_semantics
 from services.ctr.jobs.recipe import Recipe, make_version, pull_table
-from services.ctr.jobs.scenes import with_tuned_scenes
+from services.ctr.jobs.scenes import scene_schema, tuned_scenes, tunes_scenes
 from services.ctr.jobs.span import Span
 from services.ctr.jobs.state import StateFile
 from services.ctr.jobs.values import with_values
@@ -21,11 +21,14 @@ from services.ctr.registry.store import Registry
 from services.ctr.settings import CtrSettings
 from services.shared.datasets import resolve_dataset
 from services.shared.jobs.context import JobContext
+from services.shared.jobs.store import JobStore
 
 READ, SCENES_READ, CHOSEN = 0.02, 0.5, 0.8  # the share of the bar at which the semantics are there
 
 
-def train(context: JobContext, registry: Registry, promotion: Promotion, settings: CtrSettings) -> dict[str, Any]:
+def train(
+    context: JobContext, registry: Registry, promotion: Promotion, store: JobStore, settings: CtrSettings
+) -> dict[str, Any]:
     """Do the job; payload {"model": name, "request": TrainRequest, "by": name of the key}.
 
     Returns:
@@ -46,8 +49,8 @@ def train(context: JobContext, registry: Registry, promotion: Promotion, setting
     if request.auto:
         recipe, semantics = choose_recipe(recipe, request, context, settings, span.part(0.01, CHOSEN))
     else:
-        semantics = _semantics(recipe, request, context, settings, span)
-    begun = CHOSEN if request.auto else SCENES_READ if _tunes_scenes(recipe) else READ
+        semantics = _semantics(recipe, request, context, store, state, settings, span)
+    begun = CHOSEN if request.auto else SCENES_READ if tunes_scenes(recipe.options) else READ
     made = make_version(recipe, semantics, context, registry, state, span.part(begun, 0.99))
     context.check()
     span.stage("judging the version", 0.99)
@@ -74,34 +77,40 @@ def _recipe(model: str, request: TrainRequest, start: ModelVersion | None, setti
     splits = open_dataset(path, schema.label if schema else request.label)
     if schema is None:
         schema = infer_schema(splits.train, request.label or "", model).schema
+    options = request.options_over(None if before is None else before.options)
+    name = request.field_schema or (before.field_schema if before else None) or schema.name
     return Recipe(
         model=model,
         dataset=str(path),
         splits=splits,
         schema=schema,
-        field_schema=request.field_schema or (before.field_schema if before else None) or schema.name,
-        options=request.options_over(None if before is None else before.options),
+        field_schema=scene_schema(name) if tunes_scenes(options) else name,
+        options=options,
         read_test=request.read_test,
         start_from=None if start is None else start.version,
         language_model=settings.language_model,
     )
 
 
-def _tunes_scenes(recipe: Recipe) -> bool:
-    return recipe.options.enhancer == "larr" and recipe.options.larr.tunes
-
-
 def _semantics(
-    recipe: Recipe, request: TrainRequest, context: JobContext, settings: CtrSettings, span: Span
+    recipe: Recipe,
+    request: TrainRequest,
+    context: JobContext,
+    store: JobStore,
+    state: StateFile,
+    settings: CtrSettings,
+    span: Span,
 ) -> Semantics:
     enhancer = recipe.options.enhancer
     if enhancer in ("none", "ctrl"):
         return Semantics()
-    if _tunes_scenes(recipe):
-        return with_tuned_scenes(recipe, context, span.part(0.01, SCENES_READ))
-    span.stage("pulling the field table", 0.01)
+    begun, version = 0.01, request.table_version
     with field_semantics(settings) as service:
-        table = pull_table(service, context, recipe.field_schema or recipe.schema.name, request.table_version)
+        if tunes_scenes(recipe.options):
+            version = tuned_scenes(recipe, context, store, service, state, span.part(begun, SCENES_READ))
+            begun = SCENES_READ
+        span.stage("pulling the field table", begun)
+        table = pull_table(service, context.directory, recipe.field_schema or recipe.schema.name, version)
         if request.values or enhancer == "larr":
-            return with_values(service, table, recipe, context, span.part(0.01, 0.02))
+            return with_values(service, table, recipe, context.directory, span.part(begun, begun + READ - 0.01))
         return Semantics(table)

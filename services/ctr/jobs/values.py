@@ -1,5 +1,7 @@
 """The values of textual fields, or of the scene's, as the language model behind a field table reads them."""
 
+from pathlib import Path
+
 from llactr_core.data.encoding import Encoder
 from llactr_core.enhancers.larr.scenes import scene_values
 from llactr_core.errors import SchemaError
@@ -11,25 +13,22 @@ from llactr_core.semantics.values.textual import textual_values
 from services.ctr.jobs.llm import FieldSemantics
 from services.ctr.jobs.recipe import Recipe
 from services.ctr.jobs.span import Span
-from services.shared.jobs.context import JobContext
 
 VALUES = "values.safetensors"
 
 
-def with_values(
-    semantics: FieldSemantics, fields: FieldTable, recipe: Recipe, context: JobContext, span: Span
-) -> Semantics:
+def with_values(semantics: FieldSemantics, fields: FieldTable, recipe: Recipe, folder: Path, span: Span) -> Semantics:
     """The field vectors and those of train's values, which the LLM service is asked for; it keeps what it has read.
 
-    With the enhancer "larr" they are the values of the scene's fields. They are fetched once per job, so that a later
-    attempt trains on the very same vectors.
+    With the enhancer "larr" they are the values of the scene's fields. They are fetched once and kept in a folder of
+    the job's, so that a later attempt trains on the very same vectors.
 
     Raises:
         SchemaError: no field has values in words.
         OptionError: the schema marks no field as the scene's, which "larr" needs.
         UnavailableError: the LLM service does not answer.
     """
-    path = context.directory / VALUES
+    path = folder / VALUES
     if path.exists():
         return Semantics(fields, ValueTable.load(path))
     schema = recipe.schema

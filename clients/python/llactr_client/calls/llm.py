@@ -55,9 +55,13 @@ def refresh_fields(
     dataset: str | None = None,
     model: str | None = None,
     ssft: Mapping[str, object] | None = None,
+    larr: Mapping[str, object] | None = None,
     idempotency_key: str | None = None,
 ) -> Call[Refresh]:
-    """Tune and embed a schema's fields anew, from samples or from a dataset that the service can read."""
+    """Tune and embed a schema's fields anew, from samples or from a dataset that the service can read.
+
+    With `larr` ("texts" and "options") the model is tuned by stages 1 and 2 of LARR instead.
+    """
 
     def parse(reply: Reply) -> Refresh:
         content = reply.object()
@@ -65,7 +69,7 @@ def refresh_fields(
             return Refresh(version=parsing.text(content, "version"))
         return Refresh(job=parsing.submitted("llm", reply))
 
-    body = given({"samples": samples, "dataset": dataset, "model": model, "ssft": ssft})
+    body = given({"samples": samples, "dataset": dataset, "model": model, "ssft": ssft, "larr": larr})
     target = path("v1", "admin", "fields", schema, "refresh")
     return Call("llm", "POST", target, parse, encode(body), job_headers(idempotency_key))
 

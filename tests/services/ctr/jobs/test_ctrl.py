@@ -40,9 +40,9 @@ def test_a_job_aligns_trains_and_promotes_and_goes_on_after_a_failure(
 
     context.report = dies
     with pytest.raises(UnavailableError, match="gone"):
-        train(context, registry, promotion, settings)
+        train(context, registry, promotion, attempts.store, settings)
     before = len(attempts.stages)
-    made = train(attempts.next(), registry, promotion, settings)
+    made = train(attempts.next(), registry, promotion, attempts.store, settings)
     assert not any("alignment" in stage for stage, _ in attempts.stages[before:])
     assert made["promoted"]
     assert made["table_version"] is None

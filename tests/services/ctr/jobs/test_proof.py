@@ -80,10 +80,10 @@ def test_a_train_job_that_chooses_says_why_and_keeps_its_choice(
     asked = {"auto": True, "minutes": 0.01, "backbone": "fm", "options": {"epochs": 1}}
     attempts.submit("train", "tiny", body | asked)
     with pytest.raises(JobCancelled):
-        train(cut_at(attempts.next(), "training, epoch"), registry, promotion, work_settings)
+        train(cut_at(attempts.next(), "training, epoch"), registry, promotion, attempts.store, work_settings)
     context = attempts.next()
     choice = (context.directory / "choice.json").read_text()
-    made = train(context, registry, promotion, work_settings)
+    made = train(context, registry, promotion, attempts.store, work_settings)
     assert (context.directory / "choice.json").read_text() == choice
     auto = made["auto"]
     assert auto["chosen"] in ("plain", "fields", "values", "fields + values")

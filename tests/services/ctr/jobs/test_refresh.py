@@ -10,9 +10,10 @@ from llactr_core.bundle import Bundle
 from llactr_core.errors import ConflictError, DataError, JobCancelled, NotFoundError, UnavailableError
 from services.ctr.jobs import recipe as recipe_module
 from services.ctr.jobs.llm import FieldSemantics
-from services.ctr.jobs.refresh import end_tuning, refresh
+from services.ctr.jobs.refresh import refresh
 from services.ctr.jobs.state import StateFile
 from services.ctr.jobs.train import train
+from services.ctr.jobs.tuning import end_tuning
 from services.ctr.promotion.promotion import Promotion
 from services.ctr.registry.store import Registry
 from services.ctr.settings import CtrSettings
@@ -288,7 +289,7 @@ def test_a_champion_that_reads_values_has_a_successor_that_does(
     content = tiny.schema.model_dump(mode="json")
     body = {"dataset": str(dataset), "schema": content, "backbone": "fm", "options": tiny.options, "values": True}
     attempts.submit("train", "tiny", body)
-    first = train(attempts.next(), registry, promotion, work_settings)["version"]
+    first = train(attempts.next(), registry, promotion, attempts.store, work_settings)["version"]
     attempts.store.succeed(attempts._job, {})
     table = tiny.make_table(5)
     llm.tables |= {table.version: table, "current": table}

@@ -1,4 +1,4 @@
-"""The job "train" with LARR: scenes read by the LLM service, or by a language model that the job tunes."""
+"""The job "train" with LARR: scenes read by the LLM service's model, as it came or tuned by stages 1 and 2."""
 
 import time
 from collections.abc import Callable
@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 from takeaway import takeaway
-from tiny_model import save_tiny_model
 
 from llactr_core.bundle import SCENE_VALUES
-from llactr_core.errors import ConflictError, OptionError, UnavailableError
-from llactr_core.scorer import Scorer
+from llactr_core.enhancers.larr.texts import LarrTuning
+from llactr_core.errors import OptionError, UnavailableError
 from llactr_core.semantics.values.projection import ValueProjection
 from services.ctr.api import build_app
+from services.ctr.jobs.refresh import refresh
 from services.ctr.jobs.train import train
+from services.ctr.jobs.tuning import end_tuning
 from services.ctr.promotion.promotion import Promotion
 from services.ctr.registry.store import Registry, require_semantics
 from services.ctr.settings import CtrSettings
@@ -30,7 +31,7 @@ AS_IT_CAME = {"pretrain_epochs": 0, "contrast_epochs": 0}
 @pytest.fixture
 def run(attempts: Any, registry: Registry, promotion: Promotion, work_settings: CtrSettings) -> Train:
     def run(settings: CtrSettings = work_settings, context: JobContext | None = None) -> dict[str, Any]:
-        return train(context or attempts.next(), registry, promotion, settings)
+        return train(context or attempts.next(), registry, promotion, attempts.store, settings)
 
     return run
 
@@ -71,38 +72,106 @@ def test_scenes_are_read_by_the_llm_service_and_scored_without_it(
         assert score("cosmonaut") == before
 
 
-@pytest.mark.long
-def test_a_job_that_tunes_the_language_model_goes_on_where_it_was(
-    attempts: Any, registry: Registry, run: Train, work_settings: CtrSettings, tmp_path: Path
+def test_the_llm_service_tunes_its_model_once_and_reads_later_scenes_with_it(
+    attempts: Any, registry: Registry, run: Train, llm: Any, work_settings: CtrSettings, tmp_path: Path
 ) -> None:
     takeaway(tmp_path / "takeaway", 500)
-    model = save_tiny_model(tmp_path / "tiny-model")
-    settings = work_settings.model_copy(update={"language_model": str(model), "data_roots": (tmp_path,)})
     stages = {"pretrain_epochs": 1, "contrast_epochs": 1, "most_items": 8, "most_pairs": 8, "batch_size": 4}
-    options = {**OPTIONS, "backbone_options": {"hidden": [8]}, "larr": {**OPTIONS["larr"], **stages}}  # type: ignore[dict-item]
-    body = {"dataset": str(tmp_path / "takeaway"), "label": "click", "enhancer": "larr", "options": options}
+    options = {**OPTIONS, "larr": {**OPTIONS["larr"], **stages}}  # type: ignore[dict-item]
+    body = {
+        "dataset": str(tmp_path / "takeaway"),
+        "label": "click",
+        "backbone": "fm",
+        "enhancer": "larr",
+        "options": options,
+    }
     attempts.submit("train", "takeaway", body | {"schema": _schema(tmp_path / "takeaway")})
     context = attempts.next()
     real = context.report
 
     def dies(progress: Any) -> None:
         real(progress)
-        if "contrast" in progress.stage and progress.step:
+        if "tuning" in progress.stage:
             raise UnavailableError("gone")
 
     context.report = dies
     with pytest.raises(UnavailableError, match="gone"):
-        run(settings, context)
-    before = len(attempts.stages)
-    made = run(settings)
-    after = [stage for stage, _ in attempts.stages[before:]]
-    assert not any("pre-training" in stage for stage in after)
-    shares = [done for _, done in attempts.stages[before:]]
-    assert shares == sorted(shares)
-    snow, hail = Scorer.load(registry.bundle_path(made["version"])).score([{"weather": "snow"}, {"weather": "hail"}])
-    assert snow != hail
-    with pytest.raises(ConflictError, match="without field semantics"):
-        require_semantics("takeaway", registry.get("takeaway", made["version"]))
+        run(context=context)
+    made = run()
+    assert made["promoted"]
+    assert llm.count("POST", "/refresh") == 1
+    [(path, asked)] = [(path, body) for method, path, body in llm.calls if method == "POST" and "/refresh" in path]
+    assert path == "/v1/admin/fields/takeaway-larr/refresh"
+    assert asked.keys() == {"larr"}
+    texts = LarrTuning.parse(asked["larr"]).texts
+    assert len(texts.items) == len(texts.pairs["user_item"]) == 8
+    lineage = registry.get("takeaway", made["version"]).lineage
+    assert (lineage.field_schema, lineage.table_version) == ("takeaway-larr", made["table_version"])
+    require_semantics("takeaway", registry.get("takeaway", made["version"]))
+    with TestClient(build_app(work_settings.model_copy(update={"overlay_poll_s": 0.05}))) as client:
+        headers = {"Authorization": f"Bearer {ensure_admin_key(work_settings.key_file)}"}
+        values = {"values": {"weather": ["sandstorm"]}}
+        added = client.post("/v1/admin/models/takeaway/values", json=values, headers=headers)
+        assert added.json()["rows"] == 1
+        reader = llm.calls[-1][2]["version"]
+        assert reader == f"takeaway-larr@{made['table_version']}"
+        time.sleep(0.1)
+        rows = [{"weather": "sandstorm"}, {"weather": "hail"}]
+        known, unknown = client.post("/v1/score", json={"rows": rows}).json()["scores"]
+        assert known != unknown
+
+
+def test_a_cancelled_job_ends_the_tuning(
+    attempts: Any, run: Train, llm: Any, work_settings: CtrSettings, tmp_path: Path
+) -> None:
+    takeaway(tmp_path / "takeaway", 300)
+    llm.polls_to_end = 10_000
+    body = {
+        "dataset": str(tmp_path / "takeaway"),
+        "label": "click",
+        "backbone": "fm",
+        "enhancer": "larr",
+        "options": OPTIONS,
+    }
+    attempts.submit("train", "takeaway", body | {"schema": _schema(tmp_path / "takeaway")})
+    context = attempts.next()
+    real = context.report
+
+    def dies(progress: Any) -> None:
+        real(progress)
+        if "tuning" in progress.stage:
+            raise UnavailableError("gone")
+
+    context.report = dies
+    with pytest.raises(UnavailableError, match="gone"):
+        run(context=context)
+    attempts.cancel()
+    end_tuning(context, work_settings)
+    assert [job["state"] for job in llm.jobs.values()] == ["cancelled"]
+
+
+@pytest.mark.long
+def test_a_refresh_tunes_anew_as_the_champion_was(
+    attempts: Any, registry: Registry, promotion: Promotion, run: Train, llm: Any, work_settings: Any, tmp_path: Path
+) -> None:
+    takeaway(tmp_path / "takeaway", 300)
+    body = {
+        "dataset": str(tmp_path / "takeaway"),
+        "label": "click",
+        "backbone": "fm",
+        "enhancer": "larr",
+        "options": OPTIONS,
+    }
+    attempts.submit("train", "takeaway", body | {"schema": _schema(tmp_path / "takeaway")})
+    first = run()
+    attempts.store.succeed(attempts._job, {})
+    attempts.submit("refresh", "takeaway", {"force": True})
+    second = refresh(attempts.next(), registry, promotion, attempts.store, work_settings)
+    assert second["old"] == {"version": first["version"], "table_version": first["table_version"]}
+    assert second["new"]["table_version"] != first["table_version"]
+    before, after = [body["larr"]["options"] for method, path, body in llm.calls if path.endswith("/refresh")]
+    assert before.pop("seed") != after.pop("seed")
+    assert before == after
 
 
 def test_a_schema_without_a_scene_is_refused(attempts: Any, run: Train, llm: Any, dataset: Path, tiny: Any) -> None:

@@ -30,7 +30,7 @@ class Run(Protocol):
 @pytest.fixture
 def run(attempts: Any, registry: Registry, promotion: Promotion, work_settings: CtrSettings) -> Run:
     def run(settings: CtrSettings | None = None, context: JobContext | None = None) -> dict[str, Any]:
-        return train(context or attempts.next(), registry, promotion, settings or work_settings)
+        return train(context or attempts.next(), registry, promotion, attempts.store, settings or work_settings)
 
     return run
 

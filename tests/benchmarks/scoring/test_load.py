@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.bench.load import read_bodies, request_of, run, write_bodies
+from benchmarks.scoring.load import read_bodies, request_of, run, write_bodies
 
 
 class Answering(BaseHTTPRequestHandler):
