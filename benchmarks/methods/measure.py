@@ -100,7 +100,7 @@ def larr(task: Task, options: TrainOptions) -> Ready:
     """Stages 1 and 2, then a vector per value of the scene."""
     encoder = Encoder.fit(task.schema, task.splits.train.batches(task.schema.columns))
     work = task.work / "larr"
-    table = build_scene_table(encoder, task.splits.train, DEFAULT_MODEL, options.larr, work, device="cpu").table
+    table = build_scene_table(encoder, task.splits.train, DEFAULT_MODEL, options.larr, work, device="cpu")
     return Ready(Prepared.read(task.splits, task.schema, table), Semantics(values=table))
 
 

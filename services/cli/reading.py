@@ -86,4 +86,4 @@ def scenes_of(
     encoder = Encoder.fit(schema, splits.train.batches(schema.columns))
     progress = display.progress("scenes")
     name = model or DEFAULT_MODEL
-    return Semantics(values=build_scene_table(encoder, splits.train, name, options, work, progress=progress).table)
+    return Semantics(values=build_scene_table(encoder, splits.train, name, options, work, progress=progress))

@@ -31,7 +31,7 @@ class CtrSettings(ServiceSettings):
     llm_timeout_s: float = Field(default=30.0, gt=0, description="Seconds to wait for an answer of the LLM service.")
     language_model: str = Field(
         default=DEFAULT_MODEL,
-        description="The name or folder of the language model that a train job tunes and reads with by itself.",
+        description="The name or folder of the language model that CTRL aligns a backbone with in a train job.",
     )
     schedule_poll_s: float = Field(
         default=5.0, gt=0, le=3600, description="Seconds between two looks of a worker at the schedules of refreshes."

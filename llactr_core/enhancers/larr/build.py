@@ -1,10 +1,7 @@
 """From a dataset with scenes to the vectors of their values: stages 1 and 2, then each value is read once."""
 
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from llactr_core.data.encoding import Encoder
 from llactr_core.data.read import Source
@@ -24,14 +21,6 @@ VECTORS = "scenes.safetensors"
 ADAPTER = "adapter"
 
 
-@dataclass(frozen=True)
-class SceneVectors:
-    """The vectors of the scene's values, and what stages 1 and 2 measured."""
-
-    table: ValueTable
-    metrics: Mapping[str, Any] = field(default_factory=dict)
-
-
 def build_scene_table(
     encoder: Encoder,
     train: Source,
@@ -41,7 +30,7 @@ def build_scene_table(
     *,
     device: str = "auto",
     progress: ProgressCallback = silent,
-) -> SceneVectors:
+) -> ValueTable:
     """Tune a language model on the items and clicks of train, and let it read the values of the scene's fields.
 
     Args:
@@ -63,7 +52,7 @@ def build_scene_table(
     if not options.tunes:
         table = build_value_table(schema, values, model, device=device, known=known, progress=progress)
         table.save(work / VECTORS)
-        return SceneVectors(table)
+        return table
     tuning = LarrTuning(texts=read_texts(encoder, train, options), options=options)
     recipe = tuning.recipe(schema, model)
     shutil.rmtree(work / ADAPTER, ignore_errors=True)
@@ -74,7 +63,7 @@ def build_scene_table(
         schema, values, lambda some: unit(reader.embed(some)), model_label(model), made_by, known=known, progress=last
     )
     table.save(work / VECTORS)
-    return SceneVectors(table, tuned.metrics)
+    return table
 
 
 def _kept(work: Path) -> ValueTable | None:

@@ -11,8 +11,8 @@ CURVE = Series("Time against rows", "rows", "us", ((1.0, 5.0), (100.0, 40.0)))
 
 def test_the_form_of_the_contract_is_written_and_other_sections_stay(tmp_path: Path) -> None:
     path = tmp_path / "benchmarks"
-    write(path, {"scoring": section_of([SLOW], [CURVE], "make bench ONLY=scoring")})
-    write(path, {"training": section_of([FAST], [], "make bench ONLY=training")})
+    write(path, {"scoring": section_of([SLOW, CURVE], "make bench ONLY=scoring")})
+    write(path, {"training": section_of([FAST], "make bench ONLY=training")})
     content = json.loads(path.with_suffix(".json").read_text())
     assert content["env"]["cores"] >= 1
     assert [row["name"] for row in content["rows"]] == ["one row", "against a peer"]
@@ -21,7 +21,7 @@ def test_the_form_of_the_contract_is_written_and_other_sections_stay(tmp_path: P
 
 
 def test_the_page_says_what_was_reached_and_what_not(tmp_path: Path) -> None:
-    write(tmp_path / "b", {"scoring": section_of([SLOW, FAST], [], "make bench")}, plots=False)
+    write(tmp_path / "b", {"scoring": section_of([SLOW, FAST], "make bench")}, plots=False)
     page = (tmp_path / "b.md").read_text()
     assert "| one row | 250 us | 240 .. 260 | <= 200 | **not reached** | 1.5 | a note |" in page
     assert "| against a peer | 4 x |  | >= 3.5 | reached |" in page

@@ -40,5 +40,5 @@ def test_it_predicts_the_description_token_by_token(tiny_llama: Path, tmp_path: 
     assert rows is not None
     assert rows.any()
     made = build_scene_table(encoder, splits.train, str(tiny_llama), OPTIONS, tmp_path / "work", device="cpu")
-    assert made.table.vectors.shape[1] == 32
-    np.testing.assert_allclose(np.linalg.norm(made.table.vectors, axis=1), 1, atol=1e-5)
+    assert made.vectors.shape[1] == 32
+    np.testing.assert_allclose(np.linalg.norm(made.vectors, axis=1), 1, atol=1e-5)

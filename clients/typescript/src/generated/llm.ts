@@ -990,6 +990,164 @@ export interface components {
          */
         Kind: "categorical" | "numeric" | "multi-valued";
         /**
+         * LarrOptions
+         * @description The three stages: continual pre-training, contrastive tuning, and the aggregation of scenes.
+         *
+         *     Stages 1 and 2 change the language model that reads the scenes; with 0 epochs a stage is left out.
+         */
+        LarrOptions: {
+            /**
+             * Pretrain Epochs
+             * @description Of stage 1, over the items; 0 leaves it out.
+             * @default 2
+             */
+            pretrain_epochs?: number;
+            /**
+             * Mask Rate
+             * @description Share of a description's tokens that an encoder has to guess.
+             * @default 0.5
+             */
+            mask_rate?: number;
+            /**
+             * Contrast Epochs
+             * @description Of stage 2, over pairs; 0 leaves it out.
+             * @default 2
+             */
+            contrast_epochs?: number;
+            /**
+             * User User
+             * @description Weight of the loss of users who clicked the same.
+             * @default 1
+             */
+            user_user?: number;
+            /**
+             * Item Item
+             * @description Weight of that of items clicked by the same user.
+             * @default 1
+             */
+            item_item?: number;
+            /**
+             * User Item
+             * @description Weight of that of users and what they clicked.
+             * @default 1
+             */
+            user_item?: number;
+            /**
+             * Text Temperature
+             * @description tau of the three losses of stage 2.
+             * @default 0.05
+             */
+            text_temperature?: number;
+            /**
+             * Most Items
+             * @description Items that stage 1 reads, at most.
+             * @default 2000
+             */
+            most_items?: number;
+            /**
+             * Most Pairs
+             * @description Pairs of each kind in stage 2, at most.
+             * @default 256
+             */
+            most_pairs?: number;
+            /**
+             * Batch Size
+             * @description Texts, or pairs of each kind, per step.
+             * @default 16
+             */
+            batch_size?: number;
+            /**
+             * Learning Rate
+             * @description Peak of stages 1 and 2; warm-up, then decay.
+             * @default 0.0005
+             */
+            learning_rate?: number;
+            /**
+             * Rank
+             * @description LoRA rank of stages 1 and 2.
+             * @default 8
+             */
+            rank?: number;
+            /**
+             * Alpha
+             * @description LoRA scale; the update is multiplied by alpha / r.
+             * @default 16
+             */
+            alpha?: number;
+            /**
+             * Seed
+             * @description Of stages 1 and 2.
+             * @default 0
+             */
+            seed?: number;
+            /**
+             * Width
+             * @description D', the width of the aggregation encoder.
+             * @default 32
+             */
+            width?: number;
+            /**
+             * Layers
+             * @description Of the aggregation encoder.
+             * @default 1
+             */
+            layers?: number;
+            /**
+             * Heads
+             * @description Of its attention; they divide the width.
+             * @default 4
+             */
+            heads?: number;
+            /**
+             * Align Weight
+             * @description Factor of the alignment of stage 3.
+             * @default 0.1
+             */
+            align_weight?: number;
+            /**
+             * Align Temperature
+             * @description tau of the alignment.
+             * @default 0.1
+             */
+            align_temperature?: number;
+        };
+        /**
+         * LarrTexts
+         * @description Items for stage 1, and pairs of texts for stage 2.
+         */
+        LarrTexts: {
+            /**
+             * Marks
+             * @description The special tokens of all attributes, such as "<|category|>".
+             */
+            marks: string[];
+            /**
+             * Described
+             * @description The items' attribute that the others have to predict.
+             */
+            described: string;
+            /**
+             * Items
+             * @description At most larr.most_items of them; none without stage 1.
+             */
+            items: components["schemas"]["Thing"][];
+            /**
+             * Pairs
+             * @description At most larr.most_pairs of each kind.
+             */
+            pairs: {
+                [key: string]: components["schemas"]["Pair"][];
+            };
+        };
+        /**
+         * LarrTuning
+         * @description What tunes a language model by stages 1 and 2: the texts, and the options.
+         */
+        LarrTuning: {
+            texts: components["schemas"]["LarrTexts"];
+            options: components["schemas"]["LarrOptions"];
+        };
+        /**
          * NewKey
          * @description A key that was just made or registered.
          */
@@ -1016,6 +1174,20 @@ export interface components {
              * @description Shown this once; null where the caller gave its digest and has it already.
              */
             key: string | null;
+        };
+        /**
+         * Pair
+         * @description Two texts that belong together, and what each is of: no two texts of one thing are negatives of each other.
+         */
+        Pair: {
+            /** Left */
+            left: string;
+            /** Right */
+            right: string;
+            /** Left Key */
+            left_key: string;
+            /** Right Key */
+            right_key: string;
         };
         /**
          * PruneBody
@@ -1092,6 +1264,8 @@ export interface components {
             model?: string | null;
             /** @description How to tune; skip=true only embeds. */
             ssft?: components["schemas"]["SsftOptions"];
+            /** @description Tune by stages 1 and 2 of LARR instead of SSFT, on these items and pairs. */
+            larr?: components["schemas"]["LarrTuning"] | null;
         };
         /**
          * Refreshed
@@ -1342,6 +1516,17 @@ export interface components {
              * @default 0
              */
             seed?: number;
+        };
+        /**
+         * Thing
+         * @description An item or a user: its textual attributes in the schema's order, (name of the field, value).
+         */
+        Thing: {
+            /** Attributes */
+            attributes: [
+                string,
+                string
+            ][];
         };
         /**
          * Usage
