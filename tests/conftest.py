@@ -19,6 +19,18 @@ settings.load_profile("suite")
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
+# Files that take longest begin first, so that no process ends with one of them while the others are done.
+LONGEST = ("test_golden_path", "whole/", "proof/", "test_full_disk", "typescript/", "test_workers", "test_pipeline")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort by file: those of LONGEST, then the others as they came."""
+    places = {
+        item: next((n for n, part in enumerate(LONGEST) if part in str(item.path)), len(LONGEST)) for item in items
+    }
+    items.sort(key=places.__getitem__)
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """A running PostgreSQL; who kills it starts it again."""

@@ -35,6 +35,7 @@ def _children() -> list[psutil.Process]:
     return [child for child in mine if "spawn_main" in " ".join(child.cmdline())]
 
 
+@pytest.mark.long
 def test_two_processes_cancelled_and_resumed_give_the_adapter_of_one(tiny_llama: Path, tmp_path: Path):
     whole = run_tuning(str(tiny_llama), SCHEMA, SAMPLES, ONE)
     path = checkpoint_path(tmp_path, "recipe")

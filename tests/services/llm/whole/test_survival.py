@@ -12,7 +12,7 @@ import pytest
 from llactr_core.semantics.weights import DEFAULT_MODEL
 
 SAMPLES = {"user_gender": ["F", "M"], "movie_genre": ["Comedy", "Drama", "Noir", "War"], "zip": ["94110", "10001", "7"]}
-LONG = {"epochs": 30, "batch_size": 4, "rank": 2, "alpha": 4}
+LONG = {"epochs": 15, "batch_size": 4, "rank": 2, "alpha": 4}
 
 
 @pytest.fixture(scope="module")
