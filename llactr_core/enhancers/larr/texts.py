@@ -3,9 +3,9 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 from pydantic import Field as Setting
 
 from llactr_core import __version__
@@ -18,6 +18,8 @@ from llactr_core.semantics.weights import model_digest, resolve_model
 
 Kind = Literal["user_user", "item_item", "user_item"]
 KINDS: tuple[Kind, ...] = ("user_user", "item_item", "user_item")
+Mark = Annotated[str, StringConstraints(pattern=r"^<\|.+\|>$", max_length=300)]
+MOST_MARKS = 1000
 LONGEST = 300  # characters of an attribute beside others
 STAGE_3 = frozenset({"width", "layers", "heads", "align_weight", "align_temperature"})
 
@@ -57,7 +59,9 @@ class LarrTexts(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    marks: tuple[str, ...] = Setting(description='The special tokens of all attributes, such as "<|category|>".')
+    marks: tuple[Mark, ...] = Setting(
+        max_length=MOST_MARKS, description='The special tokens of all attributes, such as "<|category|>".'
+    )
     described: str = Setting(description="The items' attribute that the others have to predict.")
     items: tuple[Thing, ...] = Setting(description="At most larr.most_items of them; none without stage 1.")
     pairs: Mapping[Kind, tuple[Pair, ...]] = Setting(description="At most larr.most_pairs of each kind.")

@@ -50,12 +50,22 @@ def test_a_tuned_reader_is_a_version_that_reads_texts_later(house: Any) -> None:
         ({"ssft": {"rank": 2}}, "leave 'ssft' out"),
         ({"larr": {"texts": TEXTS, "options": {"pretrain_epochs": 0, "contrast_epochs": 0}}}, "0 epochs"),
         ({"larr": {"texts": {**TEXTS, "items": "x"}, "options": OPTIONS}}, "larr.texts.items"),
+        ({"larr": {"texts": {**TEXTS, "marks": [""]}, "options": OPTIONS}}, "larr.texts.marks.0"),
+        ({"larr": {"texts": {**TEXTS, "marks": ["<|x|>"] * 1001}, "options": OPTIONS}}, "larr.texts.marks"),
         ({"larr": {"texts": TEXTS, "options": {"speed": 1}}}, "larr.options.speed"),
     ],
-    ids=["samples", "ssft", "nothing", "items", "option"],
+    ids=["samples", "ssft", "nothing", "items", "mark", "marks", "option"],
 )
 def test_what_does_not_fit_is_refused(house: Any, more: dict[str, Any], said: str) -> None:
     house.register("scenes")
     answer = house.refresh("scenes", **{"larr": LARR, **more})
     assert answer.status_code == 422
     assert said in answer.text
+
+
+def test_too_few_pairs_fail_the_job_with_the_reason(house: Any) -> None:
+    house.register("scenes")
+    texts = {**TEXTS, "pairs": {**TEXTS["pairs"], "user_user": []}}
+    job = house.finished(house.refresh("scenes", larr={"texts": texts, "options": OPTIONS}).json()["job"]["id"])
+    assert (job["state"], job["error"]["code"]) == ("failed", "invalid-data")
+    assert "fewer than 4 pairs of the kind user_user" in job["error"]["detail"]
