@@ -8,6 +8,7 @@ from typing import Self
 
 from llactr_core.data.infer import infer_schema
 from llactr_core.data.splits import Splits, open_dataset
+from llactr_core.datasets import sample_dataset
 from llactr_core.errors import DataError, SchemaError
 from llactr_core.schema import Schema
 
@@ -24,8 +25,15 @@ class DatasetChoice:
     reasons: Mapping[str, str]
 
     @classmethod
-    def sample(cls, path: Path) -> Self:
-        """The shipped sample, which has a schema of its own."""
+    def asked(cls, data: Path | None, label: str | None) -> Self:
+        """The dataset that is asked for; without one the shipped sample, which has a schema of its own.
+
+        Raises:
+            DataError, SchemaError: as `of`.
+        """
+        if data is not None:
+            return cls.of(data, label)
+        path = sample_dataset()
         file = path / SCHEMA_FILE
         return cls(path, Schema.load(file), file, {})
 

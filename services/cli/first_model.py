@@ -31,11 +31,11 @@ def first_model(
 
     The services must find the dataset under the same path.
     """
-    from services.cli.up import choose
+    from services.cli.dataset_choice import DatasetChoice
 
     with services() as client, Display() as display:
         await_services(client, wait_s)
-        job = ensure_model(client, choose(data, label), display, display.say, wait_s)
+        job = ensure_model(client, DatasetChoice.asked(data, label), display, display.say, wait_s)
         found = job.champion()
         summary = f"model {job.name}\n\n{job.metrics_table()}"
     say(summary)

@@ -8,15 +8,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from services.cli.console import AsJson, CommandError, complain
 from services.cli.place import HOST, Place
-
-if TYPE_CHECKING:
-    from services.cli.dataset_choice import DatasetChoice
 
 VARIABLES = ("CTR_PORT", "LLM_PORT", "LLACTR_HOME", "DATA", "LABEL", "LLM_MODEL")
 
@@ -31,6 +28,7 @@ def up(
 
     With --json, a line with the URLs, the model and its metrics is printed once the champion answers.
     """
+    from services.cli.dataset_choice import DatasetChoice
     from services.cli.launch import launch
     from services.cli.stopping import Make, StopRequest
 
@@ -41,7 +39,7 @@ def up(
         place = Place.from_environment()
         with _own_home(place):
             check_ports(place)
-            launch(place, choose(data, label), stop, as_json=as_json)
+            launch(place, DatasetChoice.asked(data, label), stop, as_json=as_json)
     except CommandError as error:
         complain(error, as_json)
         raise typer.Exit(1) from error
@@ -52,21 +50,6 @@ def _drop_empty_variables() -> None:
     for name in VARIABLES:
         if os.environ.get(name) == "":
             del os.environ[name]
-
-
-def choose(data: Path | None, label: str | None) -> "DatasetChoice":
-    """The dataset that is asked for.
-
-    Raises:
-        DataError, SchemaError: it cannot be read, or nothing says which column is its label.
-    """
-    from services.cli.dataset_choice import DatasetChoice
-
-    if data is not None:
-        return DatasetChoice.of(data, label)
-    from llactr_core.datasets import sample_dataset
-
-    return DatasetChoice.sample(sample_dataset())
 
 
 def check_ports(place: Place) -> None:

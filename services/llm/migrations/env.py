@@ -1,6 +1,6 @@
-"""Alembic's entry point for the LLM service's migrations."""
+"""Alembic's entry: runs the revisions on the connection that `services.shared.storage.migration.bring` opened."""
 
-from services.llm import rows as rows
 from services.shared.storage.migration import run_migrations
+from services.shared.storage.storage import Base
 
-run_migrations()
+run_migrations(Base.metadata)

@@ -7,10 +7,9 @@ from alembic import command, context
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, MetaData, text
 
 from llactr_core.errors import OptionError
-from services.shared.storage.storage import Base
 
 MIGRATION_LOCK = 0x11AC72
 
@@ -50,8 +49,8 @@ def _config_of(package: str) -> Config:
     return config
 
 
-def run_migrations() -> None:
+def run_migrations(tables: MetaData) -> None:
     """What a package's migrations/env.py calls: run the revisions on the connection that `migrate` opened."""
-    context.configure(connection=context.config.attributes["connection"], target_metadata=Base.metadata)
+    context.configure(connection=context.config.attributes["connection"], target_metadata=tables)
     with context.begin_transaction():
         context.run_migrations()

@@ -4,7 +4,6 @@ import pyarrow.parquet as pq
 import pytest
 from shop import SHOP, shop_rows, write_shop
 
-from llactr_core.datasets import sample_dataset
 from llactr_core.errors import DataError, SchemaError
 from services.cli.dataset_choice import DatasetChoice, name_of
 
@@ -28,7 +27,7 @@ def test_a_folder_keeps_its_dots(tmp_path: Path) -> None:
 
 
 def test_the_sample_has_a_schema_and_a_row() -> None:
-    choice = DatasetChoice.sample(sample_dataset())
+    choice = DatasetChoice.asked(None, None)
     assert choice.schema.label is not None
     row = choice.first_test_row()
     assert row

@@ -51,7 +51,8 @@ def test_a_failed_migration_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
     versions.mkdir(parents=True)
     (package / "__init__.py").write_text("")
     (package / "migrations" / "env.py").write_text(
-        "from services.shared.storage.migration import run_migrations\nrun_migrations()\n"
+        "from services.shared.storage.migration import run_migrations\n"
+        "from services.shared.storage.storage import Base\nrun_migrations(Base.metadata)\n"
     )
     (versions / "0001_first.py").write_text(
         "from alembic import op\nimport sqlalchemy as sa\nrevision = '0001'\ndown_revision = None\n"
