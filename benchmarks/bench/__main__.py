@@ -6,74 +6,107 @@ The peers' environments, the models and the requests are kept in LLACTR_BENCH_CA
 import argparse
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
-from benchmarks.bench import scoring
-from benchmarks.bench.report import Section, section_of, write
+from benchmarks.bench.effort import FULL, SMOKE, Effort
+from benchmarks.bench.report import section_of, write
 from benchmarks.bench.rows import Row, Series
-from benchmarks.bench.workload import Workload
 from benchmarks.bulk import section as bulk
+from benchmarks.scoring import section as scoring
+from benchmarks.scoring.growth import CURVES
+from benchmarks.scoring.peers.race import PEERS
+from benchmarks.scoring.workload import Workload
+from benchmarks.training import curves as training_curves
 from benchmarks.training import section as training
 from benchmarks.training.peer_env import cache_folder
 from benchmarks.tuning import section as tuning
 
 DOCS = Path(__file__).parents[2] / "docs"
+SECTIONS = ("scoring", "training", "bulk", "tuning")
 
-Parts = tuple[Sequence[Row], Sequence[Series]]
+Part = Callable[[], Sequence[Row | Series]]
 
 
-def sections(work: Workload, datasets: Path, *, quick: bool) -> dict[str, Callable[[], Parts]]:
-    """What measures each section."""
+def parts(effort: Effort, datasets: Path, *, quick: bool) -> dict[str, list[Part]]:
+    """What measures each section, in parts that do not need each other."""
+    work = Workload(cache_folder() / "scoring", effort.scoring.values)
     if quick:
-        return {"scoring": lambda: (scoring.quick(work), ()), "training": lambda: (training.deepfm(datasets), ())}
+        return {
+            "scoring": [partial(scoring.quick, work, effort.scoring)],
+            "training": [partial(training.deepfm, datasets, effort.training)],
+        }
     return {
-        "scoring": lambda: (scoring.figures(work), scoring.growth(work)),
-        "training": lambda: (_training(datasets), training.growth(datasets)),
-        "bulk": lambda: ([*bulk.auc(), *bulk.encode(), *bulk.score_files(work.folder / "deepfm-llactr")], ()),
-        "tuning": lambda: ([*tuning.ssft_step(datasets), *tuning.preparation(datasets)], tuning.growth(datasets)),
+        "scoring": [
+            partial(scoring.own, work, effort.scoring),
+            *(partial(scoring.against_peer, name, work, effort.scoring) for name in PEERS),
+            partial(scoring.cost_of_semantics, work, effort.scoring),
+            *(partial(curve, work, effort.scoring) for curve in CURVES),
+        ],
+        "training": [
+            *(partial(training.backbone, name, datasets, effort.training) for name in effort.training.backbones),
+            partial(training.precision, datasets, effort.training),
+            partial(training_curves.growth, datasets, effort.training),
+        ],
+        "bulk": [
+            partial(bulk.auc, effort.bulk),
+            partial(bulk.encode, effort.bulk, work.values),
+            partial(bulk.score_files, effort.bulk, work),
+        ],
+        "tuning": [
+            partial(part, datasets, effort.tuning) for part in (tuning.ssft_step, tuning.preparation, tuning.growth)
+        ],
     }
 
 
-def _training(datasets: Path) -> list[Row]:
-    parts = (training.all_backbones, training.precision, training.enhancer_cost)
-    return [*(row for part in parts for row in part(datasets)), *training.big_table()]
-
-
 def main() -> int:
-    """Run the sections that are asked for; 1 where one of them failed."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="scoring and DeepFM's training, in five minutes")
-    parser.add_argument("--only", help="sections, separated by commas: scoring, training, bulk, tuning")
-    parser.add_argument("--datasets", type=Path, default=Path("../shared/data"), help="the folder that holds ml1m")
-    given = parser.parse_args()
+    """Run the sections that are asked for; 1 where a part of them failed."""
+    given = _arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers are ended on the way out
-    asked = set(given.only.split(",")) if given.only else None
-    unknown = (asked or set()) - {"scoring", "training", "bulk", "tuning"}
-    if unknown:
-        parser.error(f"--only: there is no section {', '.join(sorted(unknown))}")
-    path = DOCS / ("benchmarks-quick" if given.quick else "benchmarks")
+    name = "benchmarks-quick" if given.quick else "benchmarks"
+    path = (given.smoke or DOCS) / name
     failed = False
-    for name, measure in sections(Workload(cache_folder() / "scoring"), given.datasets, quick=given.quick).items():
-        if asked is not None and name not in asked:
+    for section, measures in parts(SMOKE if given.smoke else FULL, given.datasets, quick=given.quick).items():
+        if section not in given.only:
             continue
-        print(f"{name} ...", flush=True)
-        try:
-            rows, series = measure()
-        except Exception:
-            traceback.print_exc()
-            failed = True
-            continue
-        for row in rows:
-            print(f"  {row.name}: {row.value:,.4g} {row.unit}", flush=True)
-        kept: dict[str, Section] = {name: section_of(rows, series, _command(given.quick, name))}
-        write(path, kept, plots=not given.quick)
+        command = f"make {'bench-quick' if given.quick else 'bench'} ONLY={section}"
+        found: list[Row | Series] = []
+        began = time.monotonic()
+        for measure in measures:
+            try:
+                found += measure()
+            except Exception:
+                traceback.print_exc()
+                failed = True
+                continue
+            # Written after every part, so that none is lost where a later one fails.
+            write(path, {section: section_of(found, command)}, plots=not given.quick)
+        _tell(section, found, time.monotonic() - began)
     return int(failed)
 
 
-def _command(quick: bool, section: str) -> str:
-    return f"make {'bench-quick' if quick else 'bench'} ONLY={section}"
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="scoring and DeepFM's training, in five minutes")
+    parser.add_argument("--smoke", type=Path, metavar="FOLDER", help="see that all of it runs, into FOLDER; tiny sizes")
+    parser.add_argument("--only", default=",".join(SECTIONS), help="sections, separated by commas (%(default)s)")
+    parser.add_argument("--datasets", type=Path, default=Path("../shared/data"), help="the folder that holds ml1m")
+    given = parser.parse_args()
+    given.only = given.only.split(",")
+    unknown = sorted(set(given.only) - set(SECTIONS))
+    if unknown:
+        parser.error(f"--only: there is no section {', '.join(unknown)}; there are {', '.join(SECTIONS)}")
+    return given
+
+
+def _tell(section: str, found: Sequence[Row | Series], seconds: float) -> None:
+    print(f"{section}: {seconds:.0f} s", flush=True)
+    for row in found:
+        if isinstance(row, Row):
+            print(f"  {row.name}: {row.value:,.4g} {row.unit}", flush=True)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from matplotlib import pyplot as plt
 
 NOTES = Path(__file__).with_name("notes.yaml")
 PACKAGES = ("torch", "onnxruntime", "numpy", "numba", "pyarrow", "fastapi", "uvicorn", "transformers")
+WIDE = 20  # largest over smallest value, from which an axis is logarithmic
 
 Section = dict[str, Any]
 
@@ -39,20 +40,21 @@ def environment() -> dict[str, Any]:
     }
 
 
-def section_of(rows: Sequence[Row], series: Sequence[Series], command: str) -> Section:
+def section_of(found: Sequence[Row | Series], command: str) -> Section:
     """A section as it is kept."""
     when = datetime.now(UTC).isoformat(timespec="seconds")
     return {
         "measured": when,
         "command": command,
-        "rows": [asdict(r) for r in rows],
-        "series": [asdict(s) for s in series],
+        "rows": [asdict(row) for row in found if isinstance(row, Row)],
+        "series": [asdict(series) for series in found if isinstance(series, Series)],
     }
 
 
 def write(path: Path, sections: Mapping[str, Section], *, plots: bool = True) -> None:
     """Write PATH.json, PATH.md and the plots in PATH/; what the JSON had of other sections stays."""
     file = path.with_suffix(".json")
+    file.parent.mkdir(parents=True, exist_ok=True)
     kept: dict[str, Section] = json.loads(file.read_text(encoding="utf-8"))["sections"] if file.exists() else {}
     kept |= sections
     rows = [row for section in kept.values() for row in section["rows"]]
@@ -75,7 +77,11 @@ def _page(path: Path, content: Mapping[str, Any]) -> str:
         for row in section["rows"]:
             lines.append(_line(row))
         lines += ["", *(f"- {row['name']}: {notes[row['name']]}" for row in section["rows"] if row["name"] in notes)]
-        lines += [f"![{s['name']}]({path.name}/{_file_of(s['name'])})" for s in section["series"]] + [""]
+        for name, curves in _by_plot(section).items():
+            said = dict.fromkeys(curve["note"] for curve in curves if curve["note"])
+            lines += ["", f"![{name}]({path.name}/{_file_of(name)})"]
+            lines += ["", *said, *([notes[name]] if name in notes else [])]
+        lines.append("")
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -97,18 +103,31 @@ def _file_of(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") + ".svg"
 
 
+def _by_plot(section: Section) -> dict[str, list[dict[str, Any]]]:
+    """The curves of each plot, by the plot's name."""
+    plots: dict[str, list[dict[str, Any]]] = {}
+    for curve in section["series"]:
+        plots.setdefault(curve.get("plot") or curve["name"], []).append(curve)
+    return plots
+
+
+def _scale(values: Sequence[float]) -> str:
+    return "log" if min(values) > 0 and max(values) / min(values) > WIDE else "linear"
+
+
 def _plot(path: Path, sections: Mapping[str, Section]) -> None:
     matplotlib.rcParams["svg.hashsalt"] = "llactr"
-    for series in (one for section in sections.values() for one in section["series"]):
-        path.mkdir(exist_ok=True)
-        figure, axes = plt.subplots(figsize=(6, 3.5), layout="constrained")
-        x, y = zip(*series["points"], strict=True)
-        axes.plot(x, y, marker="o")
-        if min(x) > 0 and max(x) / min(x) > 20:
-            axes.set_xscale("log")
-        if min(y) > 0 and max(y) / min(y) > 20:
-            axes.set_yscale("log")
-        axes.set(title=series["name"], xlabel=series["x_label"], ylabel=series["y_label"])
-        axes.grid(alpha=0.3)
-        figure.savefig(path / _file_of(series["name"]), metadata={"Date": None})
-        plt.close(figure)
+    path.mkdir(exist_ok=True)
+    for section in sections.values():
+        for name, curves in _by_plot(section).items():
+            figure, axes = plt.subplots(figsize=(6, 3.5), layout="constrained")
+            for curve in curves:
+                axes.plot(*zip(*curve["points"], strict=True), marker="o", label=curve["name"])
+            x, y = zip(*(point for curve in curves for point in curve["points"]), strict=True)
+            axes.set(xscale=_scale(x), yscale=_scale(y))
+            if len(curves) > 1:
+                axes.legend(fontsize="small")
+            axes.set(title=name, xlabel=curves[0]["x_label"], ylabel=curves[0]["y_label"])
+            axes.grid(alpha=0.3)
+            figure.savefig(path / _file_of(name), metadata={"Date": None})
+            plt.close(figure)

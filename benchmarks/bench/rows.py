@@ -38,10 +38,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Series:
-    """A curve."""
+    """A curve; curves of the same `plot` are drawn together, one without on its own."""
 
     name: str
     x_label: str
     y_label: str
     points: tuple[tuple[float, float], ...]
     note: str = ""
+    plot: str | None = None

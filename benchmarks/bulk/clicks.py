@@ -1,5 +1,6 @@
-"""Rows of 13 text fields with skewed values, streamed to Parquet, and a DeepFM+LLaCTR bundle that knows them."""
+"""Rows of text fields with skewed values, streamed to Parquet, and a DeepFM+LLaCTR bundle that knows them."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,15 +18,17 @@ from llactr_core.training.pipeline import train_bundle
 FIELDS = 13
 SKEW = 1.05  # the n-th most frequent value is n ** -SKEW as frequent as the first
 AT_ONCE = 100_000
+ROWS = 10_000  # that train has at least
 WIDTH, HIDDEN = 32, [300, 300, 128]
 
 
 class Clicks:
     """A source of random rows; the same seed gives the same rows."""
 
-    def __init__(self, values: int = 100_000, seed: int = 0) -> None:
+    def __init__(self, values: int = 100_000, seed: int = 0, fields: int = FIELDS) -> None:
+        self.values = values
         self._random = np.random.default_rng(seed)
-        self._names = [f"field_{k}" for k in range(FIELDS)]
+        self._names = [f"field_{k}" for k in range(fields)]
         numbers = np.random.default_rng(0).permutation(values)
         self._values = [pa.array([f"{name[6:]}_{number * 7919:x}" for number in numbers]) for name in self._names]
         shares = np.cumsum(np.arange(1, values + 1) ** -SKEW)
@@ -64,7 +67,7 @@ def bundle_of(clicks: Clicks, folder: Path, backbone: str = "deepfm", enhancer: 
         return folder / "bundle"
     data = folder / "data"
     data.mkdir(parents=True, exist_ok=True)
-    clicks.write(data / "train.parquet", len(clicks.schema.fields) * 10_000, every_value=True)
+    clicks.write(data / "train.parquet", max(clicks.values * 13 // 10, ROWS), every_value=True)
     clicks.write(data / "valid.parquet", 5_000)
     clicks.write(data / "test.parquet", 1_000)
     names = clicks.schema.names
@@ -75,4 +78,6 @@ def bundle_of(clicks: Clicks, folder: Path, backbone: str = "deepfm", enhancer: 
     options = TrainOptions.parse({"width": WIDTH, "epochs": 1, "batch_size": 4096, "calibration": "none", **chosen})
     splits = open_dataset(data, "click")
     train_bundle(splits, clicks.schema, Semantics(table), options, folder / "bundle", folder / "checkpoints", silent)
+    for spent in (data, folder / "checkpoints"):
+        shutil.rmtree(spent)
     return folder / "bundle"

@@ -3,7 +3,6 @@
 Each measurement runs in a process of its own, so that its peak memory is that of the work.
 """
 
-import resource
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from benchmarks.bench.memory import peak_bytes
 from llactr_core.data.encoding import Encoder
 from llactr_core.data.read import open_source
 from llactr_core.schema import Schema
@@ -39,7 +39,7 @@ def measure_ids(source: Path, schema: Schema, count: int) -> tuple[Cost, Cost]:
         ids[end : end + batch.num_rows] = encoder.encode_batch(batch).ids
         end += batch.num_rows
     done = time.process_time()
-    peak = _peak()
+    peak = peak_bytes()
     return Cost(count / (done - fitted), peak), Cost(count / (done - start), peak)
 
 
@@ -51,12 +51,8 @@ def measure_scoring(bundle: Path, source: Path, rows: int) -> Cost:
     score(bundle, source, out)
     seconds = time.process_time() - start
     out.unlink()
-    return Cost(rows / seconds, _peak())
+    return Cost(rows / seconds, peak_bytes())
 
 
 def _one_core() -> None:
     pa.set_cpu_count(1)
-
-
-def _peak() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

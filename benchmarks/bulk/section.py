@@ -8,44 +8,45 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+from benchmarks.bench.effort import BulkEffort
 from benchmarks.bench.rows import Row
-from benchmarks.bulk.clicks import FIELDS, Clicks, bundle_of
+from benchmarks.bulk.clicks import FIELDS, Clicks
 from benchmarks.bulk.files import Cost, measure_ids, measure_scoring
 from benchmarks.bulk.ranking import TOLERANCE, Ranking, measure_auc
+from benchmarks.scoring.workload import Workload
 
-REPEATS = 5
 MIB = 2**20
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
-def auc(sizes: tuple[int, ...] = (10**6, 10**7)) -> list[Row]:
-    """AUC against scikit-learn; about 2 minutes."""
-    return [row for size in sizes for row in auc_rows(size, _in_child(measure_auc, size, REPEATS))]
+def auc(effort: BulkEffort) -> list[Row]:
+    """AUC against scikit-learn; about a minute."""
+    return [row for size in effort.scores for row in auc_rows(size, _in_child(measure_auc, size, effort.repeats))]
 
 
-def encode(rows: int = 10**7) -> list[Row]:
-    """Parquet to ids, with vocabularies of 100k; about 3 minutes and 1 GB of disk."""
-    clicks = Clicks()
+def encode(effort: BulkEffort, values: int) -> list[Row]:
+    """Parquet to ids, with vocabularies of `values`; about 3 minutes and 1 GB of disk."""
+    clicks = Clicks(values)
     with tempfile.TemporaryDirectory() as folder:
-        source = clicks.write(Path(folder) / "rows.parquet", rows)
-        known, fitted = _in_child(measure_ids, source, clicks.schema, rows)
-    return id_rows(rows, known, fitted)
+        source = clicks.write(Path(folder) / "rows.parquet", effort.encoded)
+        known, fitted = _in_child(measure_ids, source, clicks.schema, effort.encoded)
+    return id_rows(effort.encoded, known, fitted)
 
 
-def score_files(folder: Path, rows: int = 10**6) -> list[Row]:
-    """File to file, at two sizes, since memory has to stay; the bundle is kept in `folder`; about 2 minutes."""
-    clicks = Clicks()
-    bundle = _in_child(bundle_of, clicks, folder)
+def score_files(effort: BulkEffort, work: Workload) -> list[Row]:
+    """File to file, at two sizes, since memory has to stay; about a minute."""
+    clicks = Clicks(work.values)
+    bundle = _in_child(work.bundle)
     few: list[Cost] = []
     many: list[Cost] = []
     with tempfile.TemporaryDirectory() as place:
-        small = clicks.write(Path(place) / "few.parquet", rows // 4)
-        large = clicks.write(Path(place) / "many.parquet", rows)
-        for _ in range(REPEATS):
-            few.append(_in_child(measure_scoring, bundle, small, rows // 4))
-            many.append(_in_child(measure_scoring, bundle, large, rows))
+        small = clicks.write(Path(place) / "few.parquet", effort.scored // 4)
+        large = clicks.write(Path(place) / "many.parquet", effort.scored)
+        for _ in range(effort.repeats):
+            few.append(_in_child(measure_scoring, bundle, small, effort.scored // 4))
+            many.append(_in_child(measure_scoring, bundle, large, effort.scored))
     return score_rows(few, many)
 
 

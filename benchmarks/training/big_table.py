@@ -6,11 +6,11 @@ Run as a child process, since the peak of a process's memory never falls; prints
 import argparse
 import itertools
 import json
-import resource
 import time
 
 import torch
 
+from benchmarks.bench.memory import peak_bytes
 from llactr_core.enhancers.base import Enhancer
 from llactr_core.enhancers.model import CTRModel
 from llactr_core.models.base import Shape
@@ -45,8 +45,7 @@ def measure(size: int, steps: int, fields: int, width: int) -> dict[str, float]:
     began = time.perf_counter()
     optimizer.settle()
     settle = time.perf_counter() - began
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    return {"ms": 1e3 * seconds / steps, "settle_s": settle, "peak_gib": peak}
+    return {"ms": 1e3 * seconds / steps, "settle_s": settle, "peak_gib": peak_bytes() / 2**30}
 
 
 def main() -> None:

@@ -10,10 +10,11 @@ from dataclasses import replace
 import torch
 
 from benchmarks.training.dataset import Ids
+from benchmarks.training.dense import dense_adam, dense_step
 from benchmarks.training.ours import build
 from llactr_core.training.adam import TableAdam
 from llactr_core.training.data import Rows, TrainingBatches
-from llactr_core.training.loop import loss_of, score, train_step
+from llactr_core.training.loop import score, train_step
 from llactr_core.training.options import TrainOptions
 
 SCORED = 10_000
@@ -26,17 +27,12 @@ def difference(ids: Ids, options: TrainOptions, steps: int) -> tuple[float, floa
     batches = TrainingBatches(rows, ids.counts, ids.unseen, size, options.unseen_rate, options.seed)
     ours, plain = build(ids, options).double().train(), build(ids, options).double().train()
     optimizer = TableAdam(ours, options.learning_rate)
-    dense = torch.optim.Adam(plain.parameters(), lr=options.learning_rate)
+    dense = dense_adam(plain, options)
     losses = []
     for single in itertools.islice(batches.epoch(0), steps):
         batch = replace(single, labels=single.labels.double())
         bce = train_step(ours, optimizer, batch, options)
-        dense.zero_grad(set_to_none=True)
-        every = torch.arange(len(plain.embedding.table))
-        loss, expected = loss_of(plain, replace(batch, ids=batch.ids.long()), every, plain.embedding.table, options)
-        loss.backward()  # type: ignore[no-untyped-call]
-        dense.step()
-        losses.append(float((bce - expected.detach()).abs()))
+        losses.append(float((bce - dense_step(plain, dense, batch, options)).abs()))
     optimizer.settle()
     test = Rows(torch.from_numpy(ids.test[:SCORED]), None, torch.from_numpy(ids.test_labels[:SCORED]), None)
     return max(losses), float((score(ours, test) - score(plain, test)).abs().max())

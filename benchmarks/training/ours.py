@@ -7,12 +7,16 @@ import argparse
 import itertools
 import json
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from benchmarks.training.dataset import SIDES, Ids, load
+from benchmarks.training.dense import dense_adam, dense_step
 from llactr_core.enhancers.base import Enhancer
 from llactr_core.enhancers.llactr import Llactr
 from llactr_core.enhancers.model import CTRModel
@@ -22,7 +26,7 @@ from llactr_core.models.base import Shape
 from llactr_core.models.embedding import FeatureEmbedding
 from llactr_core.models.registry import BACKBONES, build_backbone
 from llactr_core.training.adam import TableAdam
-from llactr_core.training.data import Rows, TrainingBatches
+from llactr_core.training.data import Batch, Rows, TrainingBatches
 from llactr_core.training.loop import score, train_step
 from llactr_core.training.options import TrainOptions
 
@@ -42,21 +46,25 @@ def build(ids: Ids, options: TrainOptions) -> CTRModel:
     return CTRModel(embedding, backbone, enhancer)
 
 
-def measure(ids: Ids, options: TrainOptions, steps: int | None) -> dict[str, float]:
-    """Train for `steps` (an epoch where None is given), and say what a step took and what the model is worth."""
+def measure(ids: Ids, options: TrainOptions, steps: int | None, *, dense: bool = False) -> dict[str, float]:
+    """Train for `steps` (an epoch where None is given), and say what a step took and what the model is worth.
+
+    With `dense` the steps are the plain ones of `dense_step`.
+    """
     rows = Rows(torch.from_numpy(ids.train), None, torch.from_numpy(ids.train_labels), None)
     size = options.batch_for(len(rows))
     batches = TrainingBatches(rows, ids.counts, ids.unseen, size, options.unseen_rate, options.seed)
     model = build(ids, options).train()
-    optimizer = TableAdam(model, options.learning_rate)
-    count = len(batches) if steps is None else min(steps + WARM_UP, len(batches))
+    step, settle = _plainly(model, options) if dense else _as_trained(model, options)
+    warm_up = min(WARM_UP, len(batches) - 1)
+    count = len(batches) if steps is None else min(steps + warm_up, len(batches))
     wall, cpu = 0.0, 0.0
     for done, batch in enumerate(itertools.islice(batches.epoch(0), count)):
-        if done == WARM_UP:
+        if done == warm_up:
             wall, cpu = time.perf_counter(), time.process_time()
-        bce = train_step(model, optimizer, batch, options)
-    optimizer.settle()
-    timed = count - WARM_UP
+        bce = step(batch)
+    settle()
+    timed = count - warm_up
     result = {
         "ms": 1e3 * (time.perf_counter() - wall) / timed,
         "cpu_ms": 1e3 * (time.process_time() - cpu) / timed,
@@ -68,17 +76,31 @@ def measure(ids: Ids, options: TrainOptions, steps: int | None) -> dict[str, flo
     return result
 
 
+def _as_trained(model: CTRModel, options: TrainOptions) -> tuple[Callable[[Batch], Tensor], Callable[[], None]]:
+    optimizer = TableAdam(model, options.learning_rate)
+    return lambda batch: train_step(model, optimizer, batch, options), optimizer.settle
+
+
+def _plainly(model: CTRModel, options: TrainOptions) -> tuple[Callable[[Batch], Tensor], Callable[[], None]]:
+    optimizer = dense_adam(model, options)
+    return lambda batch: dense_step(model, optimizer, batch, options), lambda: None
+
+
 def main() -> None:
     """Read what to measure from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("ids", type=Path)
     parser.add_argument("options", help="training options as JSON")
     parser.add_argument("--steps", type=int, help="an epoch where it is not given; only an epoch gives an AUC")
+    parser.add_argument("--rows", type=int, help="rows of train that there are; all where it is not given")
+    parser.add_argument("--dense", action="store_true", help="torch's Adam on the dense gradient")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     options = TrainOptions.parse(json.loads(arguments.options))
-    print(json.dumps(measure(load(arguments.ids), options, arguments.steps)))
+    ids = load(arguments.ids)
+    some = replace(ids, train=ids.train[: arguments.rows], train_labels=ids.train_labels[: arguments.rows])
+    print(json.dumps(measure(some, options, arguments.steps, dense=arguments.dense)))
 
 
 if __name__ == "__main__":

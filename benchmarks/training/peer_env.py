@@ -8,8 +8,8 @@ from functools import cache
 from pathlib import Path
 
 FUXICTR = "fuxictr==2.3.10"
-# What it imports. `ray` is imported as a package only; its `data` extra is not needed for files of numpy.
-PACKAGES = ("pandas", "pyyaml", "scikit-learn", "numpy", "h5py", "tqdm", "pyarrow", "polars", "pydantic")
+# What it imports. Its wheel asks for `ray[data]`; the package alone is enough for files of numpy.
+PACKAGES = ("pandas", "pyyaml", "scikit-learn", "numpy", "h5py", "tqdm", "pyarrow", "polars", "pydantic", "ray>=2.52")
 PROBE = "from fuxictr.pytorch.models import BaseModel; from fuxictr.pytorch.dataloaders import RankDataLoader"
 
 
@@ -32,8 +32,7 @@ def fuxictr_python(folder: Path | None = None) -> Path:
     venv.create(home, with_pip=True, clear=True)
     torch = version_of_torch()
     install(python, [f"torch=={torch}", *PACKAGES])
-    install(python, ["--no-deps", FUXICTR, "ray>=2.52"])
-    install(python, ["jsonschema", "msgpack", "filelock", "fsspec", "requests"])
+    install(python, ["--no-deps", FUXICTR])
     subprocess.run([python, "-c", PROBE], check=True)
     return python
 

@@ -17,7 +17,7 @@ from llactr_core.semantics.weights import DEFAULT_MODEL, resolve_model
 SHAPE = {"hidden_size": 512, "intermediate_size": 1792, "num_hidden_layers": 6, "num_attention_heads": 8}
 
 
-def prefix_ratios(subject: Subject, options: SsftOptions, steps: int = 6, repeats: int = 3) -> list[float]:
+def prefix_ratios(subject: Subject, options: SsftOptions, steps: int, repeats: int = 3) -> list[float]:
     """CPU time of a step's loss and gradient without sharing over that with it, by batch; the least of the repeats."""
     with tempfile.TemporaryDirectory(prefix="llactr-bench-") as folder:
         _write_model(Path(folder))

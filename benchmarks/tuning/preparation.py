@@ -5,13 +5,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.bench.effort import TuningEffort
 from benchmarks.tuning.ctrl import RowCost, ml1m_sentences, row_cost
 from benchmarks.tuning.subject import Subject, ml1m
 from llactr_core.progress import Progress, silent
 from llactr_core.semantics.options import SsftOptions
 from llactr_core.semantics.tuning.ssft import tune
-
-SLICE = 512
 
 
 class _Enough(Exception):
@@ -37,17 +36,17 @@ class Preparation:
     slice: int
 
 
-def measure_preparation(datasets: Path, repeats: int = 2, rows: int = SLICE) -> Preparation:
+def measure_preparation(datasets: Path, effort: TuningEffort) -> Preparation:
     """Ours and CTRL's in turn, with the default options."""
-    options = SsftOptions(device="cpu")
+    options = SsftOptions(sam_num=effort.sam_num, device="cpu")
     subject = ml1m(datasets, options)
-    sentences, total = ml1m_sentences(datasets, rows)
+    sentences, total = ml1m_sentences(datasets, effort.read)
     ours, ctrl = [], []
-    for _ in range(repeats):
+    for _ in range(effort.repeats):
         ours.append(full_cost(subject, options))
         ctrl.append(row_cost(sentences))
     cheapest = min(ctrl, key=lambda cost: cost.train_s)
-    return Preparation([cost.cpu_s for cost in ours], ours[0].steps, cheapest, total, rows)
+    return Preparation([cost.cpu_s for cost in ours], ours[0].steps, cheapest, total, effort.read)
 
 
 def full_cost(subject: Subject, options: SsftOptions) -> Cost:

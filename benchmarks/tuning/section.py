@@ -14,31 +14,31 @@ from typing import ParamSpec, TypeVar
 import torch
 from transformers.utils import logging
 
+from benchmarks.bench.effort import TuningEffort
 from benchmarks.bench.rows import Row, Series
 from benchmarks.tuning.curves import measure_growth
 from benchmarks.tuning.preparation import Preparation, measure_preparation
 from benchmarks.tuning.steps import Steps, measure_steps
 
-SEEDS = (0, 1, 2)
 NOISE = 0.03  # three of ml1m's 109 held-out values
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
-def ssft_step(datasets: Path) -> list[Row]:
-    """A step of SSFT against the plain loops, with equal losses and an equal result; about 7 minutes."""
-    return step_rows(_in_child(measure_steps, datasets, SEEDS))
+def ssft_step(datasets: Path, effort: TuningEffort) -> list[Row]:
+    """A step of SSFT against the plain loops, with equal losses and an equal result; about 6 minutes."""
+    return step_rows(_in_child(measure_steps, datasets, effort))
 
 
-def preparation(datasets: Path) -> list[Row]:
+def preparation(datasets: Path, effort: TuningEffort) -> list[Row]:
     """Tuning and embedding of ml1m against CTRL's reading of every row; about 2 minutes."""
-    return preparation_rows(_in_child(measure_preparation, datasets))
+    return preparation_rows(_in_child(measure_preparation, datasets, effort))
 
 
-def growth(datasets: Path) -> list[Series]:
-    """How both grow with rows, fields and sam_num; about 4 minutes."""
-    return _in_child(measure_growth, datasets)
+def growth(datasets: Path, effort: TuningEffort) -> list[Series]:
+    """How both grow with rows, fields and sam_num; about 3 minutes."""
+    return _in_child(measure_growth, datasets, effort)
 
 
 def step_rows(steps: Steps) -> list[Row]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch.nn import functional
 
+from benchmarks.bench.effort import TuningEffort
 from benchmarks.tuning.causal import prefix_ratios
 from benchmarks.tuning.race import ARMS, OURS, PLAIN, REFERENCE, run_race
 from benchmarks.tuning.subject import Subject, ml1m
@@ -43,29 +44,30 @@ class Steps:
     prefix: list[float]
 
 
-def measure_steps(datasets: Path, seeds: Sequence[int], epochs: int = 5) -> Steps:
-    """Ours and the plain loop with every seed, the other arms for two epochs; then the losses in float32."""
-    subjects = {seed: ml1m(datasets, SsftOptions(seed=seed)) for seed in seeds}
-    fast = SsftOptions(epochs=epochs, precision="bfloat16", device="cpu")
-    races = [run_race(subjects[seed], fast.model_copy(update={"seed": seed}), (PLAIN,)) for seed in seeds]
-    short = fast.model_copy(update={"seed": seeds[0], "epochs": 2})
-    timed = [*races, run_race(subjects[seeds[0]], short, tuple(arm for arm in ARMS if arm != PLAIN))]
-    exact = SsftOptions(seed=seeds[0], epochs=1, precision="float32", device="cpu")
+def measure_steps(datasets: Path, effort: TuningEffort) -> Steps:
+    """Ours and the plain loop with every seed, the other arms for an epoch; then the losses in float32."""
+    first = SsftOptions(seed=effort.seeds[0], sam_num=effort.sam_num, epochs=1, device="cpu")
+    subject = ml1m(datasets, first)
+    fast = first.model_copy(update={"precision": "bfloat16", "epochs": effort.epochs})
+    each = [fast.model_copy(update={"seed": seed}) for seed in effort.seeds]
+    races = [run_race(ml1m(datasets, options), options, (PLAIN,)) for options in each]
+    short = fast.model_copy(update={"epochs": 1})
+    timed = [*races, run_race(subject, short, tuple(arm for arm in ARMS if arm != PLAIN))]
     arms = (PLAIN, REFERENCE)
-    curve = run_race(subjects[seeds[0]], exact, arms, same_batches=True)
+    curve = run_race(subject, first.model_copy(update={"precision": "float32"}), arms, same_batches=True)
     steps = len(races[0].losses[OURS])
     return Steps(
-        seeds=tuple(seeds),
+        seeds=effort.seeds,
         meaning=MEANING,
         ratios={arm: [ratio for race in timed if arm in race.cpu for ratio in race.ratios(arm)] for arm in ARMS},
         cpu={arm: _joined([race.cpu for race in timed], arm) for arm in (OURS, *ARMS)},
         wall={arm: _joined([race.wall for race in timed], arm) for arm in (OURS, *ARMS)},
         accuracy={arm: [race.accuracy[arm] for race in races] for arm in (OURS, PLAIN)},
         tokens_per_step=races[0].tokens / steps,
-        floor_s=_floor(subjects[seeds[0]], SsftOptions(seed=seeds[0])),
+        floor_s=_floor(subject, first),
         loss_difference=max(_largest_difference(curve.losses[arm], curve.losses[OURS]) for arm in arms),
         compared=len(curve.losses[OURS]),
-        prefix=prefix_ratios(subjects[seeds[0]], SsftOptions(seed=seeds[0])),
+        prefix=prefix_ratios(subject, first, effort.prefix_steps),
     )
 
 

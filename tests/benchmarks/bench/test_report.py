@@ -25,3 +25,13 @@ def test_the_page_says_what_was_reached_and_what_not(tmp_path: Path) -> None:
     page = (tmp_path / "b.md").read_text()
     assert "| one row | 250 us | 240 .. 260 | <= 200 | **not reached** | 1.5 | a note |" in page
     assert "| against a peer | 4 x |  | >= 3.5 | reached |" in page
+
+
+def test_curves_of_one_plot_are_drawn_together_and_their_note_is_said_once(tmp_path: Path) -> None:
+    curves = [
+        Series(name, "fields", "s", ((8.0, 1.0), (16.0, 2.0)), "It bends.", "Both") for name in ("ours", "theirs")
+    ]
+    write(tmp_path / "b", {"tuning": section_of(curves, "make bench")})
+    assert [file.name for file in (tmp_path / "b").iterdir()] == ["both.svg"]
+    page = (tmp_path / "b.md").read_text()
+    assert page.count("![Both](b/both.svg)") == page.count("It bends.") == 1

@@ -20,3 +20,9 @@ def serving_python() -> Path:
     install(python, [f"torch=={version_of_torch()}", *PACKAGES])
     subprocess.run([python, "-c", PROBE], check=True)
     return python
+
+
+def version_of(package: str) -> str:
+    """The version of a package in that environment."""
+    code = f"from importlib.metadata import version; print(version({package!r}))"
+    return subprocess.run([serving_python(), "-c", code], capture_output=True, text=True, check=True).stdout.strip()

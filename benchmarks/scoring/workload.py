@@ -1,4 +1,4 @@
-"""What is scored: models of 13 text fields with vocabularies of 100,000 skewed values, and fresh requests for them."""
+"""What is scored: models of text fields with vocabularies of skewed values, and fresh requests for them."""
 
 import json
 import shutil
@@ -11,32 +11,39 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import parquet
 
-from benchmarks.bench.load import write_bodies
-from benchmarks.bulk.clicks import Clicks, bundle_of
+from benchmarks.bulk.clicks import FIELDS, Clicks, bundle_of
+from benchmarks.scoring.load import write_bodies
 from llactr_core.bundle import Bundle
 
 UNSEEN_EVERY = 50  # rows: one value of it is unknown
-REQUESTS = {1: 5_000, 100: 400, 1000: 60}
+REQUESTS = {1: 5_000, 10: 1_000, 100: 400, 1000: 60}
 
 
 @dataclass(frozen=True)
 class Workload:
-    """Where models and requests are kept between runs."""
+    """Where models and requests are kept between runs; values of each field, and fields."""
 
     folder: Path
+    values: int = 100_000
+    fields: int = FIELDS
+
+    @property
+    def size(self) -> str:
+        """Fields and values as they stand in the names of files."""
+        return f"{self.fields}x{self.values}"
 
     def bundle(self, backbone: str = "deepfm", enhancer: str = "llactr") -> Path:
         """The bundle of a backbone with 32 wide embeddings; DeepFM has hidden layers of 300, 300 and 128."""
-        home = self.folder / f"{backbone}-{enhancer}"
+        home = self.folder / f"{backbone}-{enhancer}-{self.size}"
         bundle = home / "bundle"
         if bundle.exists() and Bundle.open(bundle).format_version < 3:
             shutil.rmtree(home)
-        return bundle_of(Clicks(), home, backbone, enhancer)
+        return bundle_of(self._clicks(0), home, backbone, enhancer)
 
     def rows(self, count: int, seed: int) -> pa.Table:
         """So many random rows, without a label."""
         with tempfile.TemporaryDirectory() as folder:
-            table = parquet.read_table(Clicks(seed=seed).write(Path(folder) / "rows.parquet", count)).drop(["click"])
+            table = parquet.read_table(self._clicks(seed).write(Path(folder) / "rows.parquet", count)).drop(["click"])
         name = table.column_names[0]
         texts = [f"new_{i}" if i % UNSEEN_EVERY == 0 else text for i, text in enumerate(table[name].to_pylist())]
         return table.set_column(0, name, pa.array(texts))
@@ -46,17 +53,20 @@ class Workload:
         return self._bodies(f"json-{rows}", rows, _json)
 
     def arrow_bodies(self, rows: int) -> Path:
-        """A file of Arrow requests with so many rows each."""
+        """A file of Arrow requests with so many rows each; the rows are those of `json_bodies`."""
         return self._bodies(f"arrow-{rows}", rows, _arrow)
 
     def _bodies(self, name: str, rows: int, encode: Callable[[pa.Table], bytes]) -> Path:
-        path = self.folder / name
+        path = self.folder / f"{name}-{self.size}"
         if not path.exists():
             self.folder.mkdir(parents=True, exist_ok=True)
             many = REQUESTS[rows]
             table = self.rows(many * rows, seed=rows)
             write_bodies(path, [encode(table.slice(i * rows, rows)) for i in range(many)])
         return path
+
+    def _clicks(self, seed: int) -> Clicks:
+        return Clicks(self.values, seed, self.fields)
 
 
 def _json(table: pa.Table) -> bytes:

@@ -1,6 +1,6 @@
 """A load generator for one core: ready requests over kept connections, as plain sockets; prints what it saw as JSON.
 
-    python -m benchmarks.bench.load PORT PATH MEDIA BODIES CONCURRENCY SECONDS
+    python -m benchmarks.scoring.load PORT PATH MEDIA BODIES CONCURRENCY SECONDS
 
 BODIES holds the requests' bodies, each behind its length in 8 bytes. They are sent in turn, so that none comes again
 before all others have.

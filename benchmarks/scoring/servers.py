@@ -54,24 +54,26 @@ class Server:
     def __init__(self, command: Sequence[str], port: int, path: str, ready: str, env: Mapping[str, str]) -> None:
         self.port, self.path = port, path
         self.url = f"http://127.0.0.1:{port}"
+        self._command, self._ready = command, ready
+        self._env = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", **env}
+        self.start()
+
+    def start(self) -> float:
+        """Start it, on all cores, and keep it on its own one once it is ready; the seconds until then."""
         began = time.monotonic()
-        quiet = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        quiet = subprocess.DEVNULL
         self._process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env={**os.environ, **quiet, **env},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
+            self._command, cwd=ROOT, env=self._env, stdout=quiet, stderr=quiet, start_new_session=True
         )
         try:
-            self._wait(ready)
+            self._wait(self._ready)
         except BaseException:
             self.stop()
             raise
-        self.ready_s = time.monotonic() - began
+        took = time.monotonic() - began
         for process in self.processes():
             pin(process.pid, SERVER_CORE)
+        return took
 
     def _wait(self, ready: str) -> None:
         until = time.monotonic() + START_S
@@ -97,10 +99,14 @@ class Server:
         return sum(one.user + one.system for one in times)
 
     def memory_mb(self) -> dict[str, float]:
-        """Of the parent: resident memory in MB, and of it what is mapped from files."""
-        status = Path(f"/proc/{self._process.pid}/status").read_text().splitlines()
-        found = {name: float(line.split()[1]) for line in status for name in ("VmRSS", "RssFile") if name in line}
-        return {"resident": found["VmRSS"] * 1024 / 1e6, "files": found["RssFile"] * 1024 / 1e6}
+        """Of all of them: resident memory in MB, and of it what is mapped from files."""
+        found = {"VmRSS": 0.0, "RssFile": 0.0}
+        for process in self.processes():
+            for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
+                name = line.partition(":")[0]
+                if name in found:
+                    found[name] += float(line.split()[1]) * 1024 / 1e6
+        return {"resident": found["VmRSS"], "files": found["RssFile"]}
 
     def scores(self, body: bytes, media: str = JSON) -> list[float]:
         """The scores of one request."""
@@ -109,8 +115,12 @@ class Server:
         return found
 
     def load(self, bodies: Path, concurrency: int, seconds: float, media: str = JSON) -> Measured:
-        """Send requests from the other core for so long."""
-        command = ["benchmarks.bench.load", self.port, self.path, media, bodies, concurrency, seconds]
+        """Send requests from the other core for so long.
+
+        The processor time is that of all of the server's processes, from before the generator starts until after it
+        ends.
+        """
+        command = ["benchmarks.scoring.load", self.port, self.path, media, bodies, concurrency, seconds]
         before = self.cpu_s()
         done = subprocess.run(
             [sys.executable, "-m", *map(str, command)],

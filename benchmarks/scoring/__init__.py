@@ -1,0 +1,1 @@
+"""Scoring over HTTP, ours and the peers' in turn; `section.py` says what is measured."""
