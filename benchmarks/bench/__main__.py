@@ -42,6 +42,8 @@ def parts(effort: Effort, datasets: Path, *, quick: bool) -> dict[str, list[Part
     return {
         "scoring": [
             partial(scoring.own, work, effort.scoring),
+            partial(scoring.wukong, work, effort.scoring),
+            partial(scoring.start, work, effort.scoring),
             *(partial(scoring.against_peer, name, work, effort.scoring) for name in PEERS),
             partial(scoring.cost_of_semantics, work, effort.scoring),
             *(partial(curve, work, effort.scoring) for curve in CURVES),
