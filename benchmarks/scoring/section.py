@@ -122,12 +122,12 @@ def _arrow(work: Workload, server: Server, model: str, reach: float, effort: Sco
 
 def _two_workers(work: Workload, effort: ScoringEffort) -> list[Row]:
     with service(work) as one, service(work, workers=2) as two:
-        bodies = work.json_bodies(1)
-        both = in_turn([Side(one, bodies, MANY), Side(two, bodies, 2 * MANY)], effort.seconds, effort.repeats)
+        bodies = work.json_bodies(100)
+        both = in_turn([Side(one, bodies, 4), Side(two, bodies, 8)], effort.seconds, effort.repeats)
     costs = [100 * (more.cpu_us / single.cpu_us - 1) for single, more in zip(*both, strict=True)]
     note = (
-        f"in turn, {MANY} connections for each worker, all on one core: what is shared would show, and not what a "
-        "second core gives"
+        "100 rows a request, in turn, four connections for each worker, all on one core: what is shared would show, "
+        "and not what a second core gives"
     )
     return [row_of("two workers against one, CPU a request", costs, "% CPU", "<=", 5.0, note=note)]
 
