@@ -47,9 +47,10 @@ class Run:
         """Those of the command line behind `llactr`."""
         schema = HERE / "schemas" / f"{self.schema}.yaml"
         label = str(Schema.load(schema).label)
+        data, file, folder = (os.path.relpath(path) for path in (datasets / self.data, schema, out))
         return [
-            *("prove", "--data", str(datasets / self.data), "--label", label, "--schema", str(schema)),
-            *("--out", str(out), *shlex.split(self.options)),
+            *("prove", "--data", data, "--label", label, "--schema", file, "--out", folder),
+            *shlex.split(self.options),
         ]
 
 
