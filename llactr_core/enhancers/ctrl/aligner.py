@@ -23,9 +23,10 @@ class Distinct:
     @classmethod
     def of(cls, encoder: TextEncoder, sentences: Sequence[str]) -> "Distinct":
         """Those of B sentences."""
-        places: dict[str, int] = {}
-        text_of = [places.setdefault(sentence, len(places)) for sentence in sentences]
-        return cls(encoder.tokenize(list(places)), torch.tensor(text_of, device=encoder.device))
+        rows = dict(zip(dict.fromkeys(sentences), encoder.tokenize(list(dict.fromkeys(sentences))), strict=True))
+        places: dict[tuple[int, ...], int] = {}  # a model that cuts, or knows no capitals, reads some as equal
+        text_of = [places.setdefault(tuple(rows[sentence]), len(places)) for sentence in sentences]
+        return cls([list(row) for row in places], torch.tensor(text_of, device=encoder.device))
 
 
 class Aligner(nn.Module):

@@ -116,8 +116,7 @@ class Run:
         for epoch in range(first // self._steps, self._options.epochs):
             order = np.random.default_rng((self._options.seed, epoch)).permutation(len(self._ids))
             begin = first % self._steps if epoch == first // self._steps else 0
-            for step in range(begin, self._steps):
-                yield order[step * self._size : (step + 1) * self._size]
+            yield from np.array_split(order, self._steps)[begin:]  # none much smaller than the others
 
     def _step(self, work: Work, rows: npt.NDArray[np.int64]) -> None:
         for group in self._optimizer.param_groups:

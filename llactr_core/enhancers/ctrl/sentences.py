@@ -110,7 +110,7 @@ class Sentences:
         columns: list[list[pa.DictionaryArray]] = [[] for _ in template.clauses]
         for batch in batches:
             for column, clause in zip(columns, template.clauses, strict=True):
-                column.append(_texts(clause.field, batch.column(clause.field.column)))
+                column.append(readable_texts(clause.field, batch.column(clause.field.column)))
         self._columns = [pa.chunked_array(column).unify_dictionaries().combine_chunks() for column in columns]
 
     def __len__(self) -> int:
@@ -141,7 +141,7 @@ def _phrase(field: Field) -> str:
     return text if text.lower().startswith(CLAUSES) else f"{text} is"
 
 
-def _texts(field: Field, column: pa.Array) -> pa.DictionaryArray:
+def readable_texts(field: Field, column: pa.Array) -> pa.DictionaryArray:
     """A column's values as sentences write them, [B], int32 numbers of distinct texts; null where one is missing."""
     array = flat_array(field, column)
     if field.part is not None:

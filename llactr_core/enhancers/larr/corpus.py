@@ -11,12 +11,12 @@ from llactr_core.data.canonical import canonical_array
 from llactr_core.data.encoding import Encoder
 from llactr_core.data.labels import label_values
 from llactr_core.data.read import Source
+from llactr_core.enhancers.ctrl.sentences import readable_texts
 from llactr_core.enhancers.larr.texts import Thing, mark
 from llactr_core.errors import DataError
-from llactr_core.schema import Field, Schema
+from llactr_core.schema import Field, Kind, Schema
 from llactr_core.semantics.values.textual import textual_values
 
-LONGEST_ALONE = 4000  # characters of one that is predicted
 MOST_CLICKS = 1_000_000  # the first ones; far more than pairs are drawn from
 CLICKED = "clicked"  # the mark of what a user clicked
 
@@ -65,8 +65,13 @@ class Corpus:
 
 
 def _naming(encoder: Encoder, fields: Sequence[Field]) -> str:
-    """The field with the most values: it tells one user, or item, from another."""
-    sizes = {field.name: len(encoder.encoders[encoder.schema.names.index(field.name)]) for field in fields}
+    """The field with the most values, one a row: it tells one user, or item, from another."""
+    single = [field for field in fields if field.kind != Kind.MULTI_VALUED]
+    if not single:
+        raise DataError(
+            f"{', '.join(field.name for field in fields)} hold lists only, so that nothing names who is who"
+        )
+    sizes = {field.name: len(encoder.encoders[encoder.schema.names.index(field.name)]) for field in single}
     return max(sizes, key=lambda name: sizes[name])
 
 
@@ -77,13 +82,17 @@ def _gathered(
     clicks: dict[tuple[str, str], None] = {}
     columns = dict.fromkeys([*names.values(), *worded["user"], *worded["item"], str(schema.label)])
     for batch in train.batches([_column(schema, name) for name in columns]):
-        known = {name: _texts(batch.column(_column(schema, name))) for name in columns if name != schema.label}
-        keys = {side: known[name] for side, name in names.items()}
+        keys = {side: _keys(batch.column(_column(schema, name))) for side, name in names.items()}
+        known = {
+            field.name: readable_texts(field, batch.column(field.column)).cast(pa.string()).to_pylist()
+            for field in schema.fields
+            if field.name in {*worded["user"], *worded["item"]}
+        }
         for side, its in things.items():
             for row, key in enumerate(keys[side]):
                 if key is not None and key not in its:
                     pairs = ((name, known[name][row]) for name in worded[side])
-                    its[key] = Thing(tuple((name, value[:LONGEST_ALONE]) for name, value in pairs if value is not None))
+                    its[key] = Thing(tuple((name, value) for name, value in pairs if value))
         clicked = label_values(batch.column(str(schema.label)), str(schema.label), 1).astype(bool)
         for user, item, click in zip(keys["user"], keys["item"], clicked, strict=True):
             if click and user is not None and item is not None and len(clicks) < MOST_CLICKS:
@@ -95,7 +104,7 @@ def _column(schema: Schema, name: str) -> str:
     return next((field.column for field in schema.fields if field.name == name), name)
 
 
-def _texts(column: pa.Array) -> list[str | None]:
+def _keys(column: pa.Array) -> list[str | None]:
     found: list[str | None] = canonical_array(column).cast(pa.string()).to_pylist()
     return found
 

@@ -60,7 +60,7 @@ class Larr(Enhancer):
         """
         if self.text_head is None or self.signal_head is None:
             return None
-        first = _first_of_each(ids[:, self.slots])[:ALIGNED_AT_ONCE]
+        first = _first_of_each(ids[:, self.slots]).sort().values[:ALIGNED_AT_ONCE]  # rows are in no order, scenes are
         chosen = v[first].float()  # [N, K + 1, d]
         signals = self.signal_head(chosen[:, self.fields].flatten(1))
         texts = self.text_head(chosen[:, -1])

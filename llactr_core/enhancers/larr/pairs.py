@@ -9,6 +9,7 @@ from llactr_core.enhancers.larr.corpus import CLICKED, Corpus
 from llactr_core.enhancers.larr.texts import KINDS, Kind, Pair, mark
 
 SHOWN = 5  # clicked items that a user's text names
+TRIES = 20  # clicks that are looked at for a pair that is wanted
 
 
 def draw_pairs(corpus: Corpus, most: int, seed: int) -> dict[Kind, list[Pair]]:
@@ -20,7 +21,7 @@ def draw_pairs(corpus: Corpus, most: int, seed: int) -> dict[Kind, list[Pair]]:
     random = np.random.default_rng([seed, 4])
     by_item, by_user = _grouped(corpus)
     found: dict[Kind, list[Pair]] = {kind: [] for kind in KINDS}
-    order = random.permutation(len(corpus.clicks))
+    order = random.permutation(len(corpus.clicks))[: TRIES * most]
     for user, item in (corpus.clicks[i] for i in order):
         if all(len(pairs) >= most for pairs in found.values()):
             break

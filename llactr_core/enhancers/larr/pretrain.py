@@ -86,10 +86,20 @@ class Pretraining:
 
     def judged(self, epoch: int, train_loss: float | None, team: Team) -> dict[str, Any]:
         """The loss of the held-out items."""
-        first = len(self.sentences) - self.held_out
+        first, size = len(self.sentences) - self.held_out, self.options.batch_size
+        parts = [range(at, min(at + size, len(self.sentences))) for at in range(first, len(self.sentences), size)]
+        sizes = [sum(self._predicted(i, -1) for i in part) for part in parts]
         with torch.inference_mode():
-            loss = float(self.loss(range(first, len(self.sentences)), -1))
+            losses = [float(self.loss(part, -1)) for part in parts]
+        loss = sum(one * count for one, count in zip(losses, sizes, strict=True)) / sum(sizes)
         return {"epoch": epoch, "train_loss": train_loss, "held_out_loss": loss}
+
+    def _predicted(self, example: int, epoch: int) -> int:
+        """How many tokens of a sentence the loss is about."""
+        one = self.sentences[example]
+        return (
+            one.end - one.start if self.reader.encoder.causal_head else len(_masked(one, self.options, epoch, example))
+        )
 
     def merit(self, entry: Mapping[str, Any]) -> tuple[float, ...]:
         """The lower the loss, the better."""

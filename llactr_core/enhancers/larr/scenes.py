@@ -34,13 +34,20 @@ def scene_values(encoder: Encoder) -> dict[str, list[str]]:
     """The values that train had of each of the scene's fields, in the encoder's canonical text, by name.
 
     Raises:
-        OptionError: the schema marks no field as the scene's.
+        OptionError: the schema marks no field as the scene's, or train has no value of one.
     """
     found = {}
     for k in scene_fields(encoder.schema):
         known = encoder.known[k]
+        name = encoder.schema.names[k]
         if isinstance(known, Vocabulary):
-            found[encoder.schema.names[k]] = known.values.to_pylist()
+            found[name] = known.values.to_pylist()
+            if not found[name]:
+                raise OptionError(
+                    f"field {name!r} is marked as one of the scene, but train has no value of it that is frequent "
+                    "enough; take 'scene' away from it",
+                    field=name,
+                )
     return found
 
 

@@ -12,7 +12,7 @@ from llactr_core.semantics.sampling import draw_samples
 from llactr_core.semantics.semantics import Semantics
 from services.ctr.jobs.llm import FieldSemantics, TuningRequest, field_semantics
 from services.ctr.jobs.recipe import Recipe, make_version, pull_table
-from services.ctr.jobs.scenes import tuned_scenes, tunes_scenes
+from services.ctr.jobs.scenes import schema_for, tuned_scenes, tunes_scenes
 from services.ctr.jobs.span import Span
 from services.ctr.jobs.state import StateFile
 from services.ctr.jobs.tuning import run_tuning
@@ -176,13 +176,14 @@ def _recipe(model: str, request: RefreshRequest, old: ModelVersion, settings: Ct
     lineage = old.lineage
     schema = Schema.parse(lineage.data_schema)
     path = resolve_dataset(request.dataset or lineage.dataset, settings.data_roots)
+    options = request.options_over(lineage.options)
     return Recipe(
         model=model,
         dataset=str(path),
         splits=open_dataset(path, schema.label),
         schema=schema,
-        field_schema=lineage.field_schema or schema.name,
-        options=request.options_over(lineage.options),
+        field_schema=schema_for(options, lineage.field_schema or schema.name),
+        options=options,
         parent=old.version,
         start_from=old.version if request.mode == "re-enhance" else None,
     )

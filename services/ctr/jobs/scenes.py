@@ -29,7 +29,12 @@ def scene_schema(name: str) -> str:
     >>> scene_schema("takeaway"), scene_schema("takeaway-larr")
     ('takeaway-larr', 'takeaway-larr')
     """
-    return name if name.endswith(SUFFIX) else name + SUFFIX
+    return name.removesuffix(SUFFIX) + SUFFIX
+
+
+def schema_for(options: TrainOptions, name: str) -> str:
+    """The field schema for these options, where a version before may have been of the other kind."""
+    return scene_schema(name) if tunes_scenes(options) else name.removesuffix(SUFFIX)
 
 
 def tuned_scenes(

@@ -9,7 +9,7 @@ from llactr_core.semantics.semantics import Semantics
 from services.ctr.jobs.choosing import choose_recipe
 from services.ctr.jobs.llm import field_semantics
 from services.ctr.jobs.recipe import Recipe, make_version, pull_table
-from services.ctr.jobs.scenes import scene_schema, tuned_scenes, tunes_scenes
+from services.ctr.jobs.scenes import schema_for, tuned_scenes, tunes_scenes
 from services.ctr.jobs.span import Span
 from services.ctr.jobs.state import StateFile
 from services.ctr.jobs.values import with_values
@@ -84,7 +84,7 @@ def _recipe(model: str, request: TrainRequest, start: ModelVersion | None, setti
         dataset=str(path),
         splits=splits,
         schema=schema,
-        field_schema=scene_schema(name) if tunes_scenes(options) else name,
+        field_schema=schema_for(options, name),
         options=options,
         read_test=request.read_test,
         start_from=None if start is None else start.version,

@@ -1,17 +1,20 @@
 """Stages 1 and 2: what they read, their losses against slow references, what they train, and going on after a kill."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from takeaway import takeaway
 from tiny_model import save_tiny_model
 
 from llactr_core.data.encoding import Encoder
-from llactr_core.data.splits import Splits
+from llactr_core.data.splits import Splits, open_dataset
 from llactr_core.enhancers.larr.build import build_scene_table
 from llactr_core.enhancers.larr.contrast import Contrast, info_nce, negatives
 from llactr_core.enhancers.larr.corpus import Corpus
@@ -20,11 +23,12 @@ from llactr_core.enhancers.larr.pairs import draw_pairs
 from llactr_core.enhancers.larr.pretrain import Pretraining, masked_loss
 from llactr_core.enhancers.larr.read import texts_of
 from llactr_core.enhancers.larr.reader import TOKENS, Head, Reader
+from llactr_core.enhancers.larr.scenes import scene_values
 from llactr_core.enhancers.larr.texts import LarrTuning, Pair
 from llactr_core.enhancers.larr.tune import tune_reader
 from llactr_core.errors import ArtifactError, DataError, OptionError
 from llactr_core.progress import Progress
-from llactr_core.schema import Field, Schema
+from llactr_core.schema import Field, Kind, Schema
 from llactr_core.semantics import head
 from llactr_core.semantics.encoder import TextEncoder
 from llactr_core.semantics.tuned_model import load_tuned
@@ -254,3 +258,51 @@ def test_data_without_items_in_words_is_refused_with_a_way_out(log: tuple[Splits
     encoder = Encoder.fit(schema, log[0].train.batches(schema.columns))
     with pytest.raises(DataError, match=r"set larr\.pretrain_epochs and larr\.contrast_epochs to 0"):
         Corpus.read(schema, encoder, log[0].train)
+
+
+def test_lists_and_long_texts_are_read_as_words_and_lists_name_nobody(tmp_path: Path) -> None:
+    fields = (
+        Field(name="user_id", side="user"),
+        Field(name="seen", side="user", kind=Kind.MULTI_VALUED, textual=True),
+        Field(name="item_id", side="item"),
+        Field(name="name", side="item", textual=True),
+        Field(name="about", side="item", textual=True),
+        Field(name="weather", scene=True),
+    )
+    schema = Schema(name="s", label="click", fields=fields)
+    rows = [
+        {
+            "user_id": f"u{i % 4}",
+            "seen": [f"film {i}", f"song {i}"],
+            "item_id": f"i{i % 3}",
+            "name": f"dish {i % 3}",
+            "about": "so good " * 60,
+            "weather": "rain",
+            "click": i % 2,
+        }
+        for i in range(12)
+    ]
+    for part in ("train", "valid", "test"):
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / f"{part}.parquet")
+    train = open_dataset(tmp_path, "click").train
+    corpus = Corpus.read(schema, Encoder.fit(schema, train.batches(schema.columns)), train)
+    assert set(corpus.users) == {"u0", "u1", "u2", "u3"}
+    assert dict(corpus.users["u0"].attributes)["seen"] == "film 0|song 0"
+    about = dict(corpus.items["i0"].attributes)["about"]
+    assert set(about.split()) == {"so", "good"}, "no digest of what was cut"
+
+
+def test_held_out_items_are_judged_by_batches(reader: Reader, corpus: Corpus) -> None:
+    texts = texts_of(corpus, OPTIONS)
+    work = Pretraining.of(reader, texts, OPTIONS)
+    many = replace(work, held_out=6)
+    one_batch = replace(many, options=OPTIONS.model_copy(update={"batch_size": 64}))
+    found = [one.judged(0, None, ALONE)["held_out_loss"] for one in (many, one_batch)]
+    assert found[0] == pytest.approx(found[1], rel=1e-5)
+
+
+def test_a_field_of_the_scene_without_values_is_refused_before_any_tuning(log: tuple[Splits, Schema]) -> None:
+    schema = Schema(name="s", label="click", fields=(Field(name="weather", scene=True, min_count=10_000),))
+    encoder = Encoder.fit(schema, log[0].train.batches(schema.columns))
+    with pytest.raises(OptionError, match="train has no value of it"):
+        scene_values(encoder)
