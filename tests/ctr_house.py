@@ -47,7 +47,7 @@ class CtrHouse:
             "LLACTR_HOME": str(self.home),
             "CTR_PORT": str(self.port),
             "LLACTR_CTR_LEASE_S": "2",
-            "LLACTR_CTR_POLL_S": "0.05",
+            "LLACTR_CTR_POLL_S": "0.2",
             "OMP_NUM_THREADS": "1",
             **{name: url for name, url in urls.items() if url is not None},
             **self.extra,

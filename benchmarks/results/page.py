@@ -3,7 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from benchmarks.results.targets import HEAD as TARGETS_HEAD
+from benchmarks.results.targets import target_rows
+from llactr_core.proof.reporting.numbers import between, percent
+
 Report = Mapping[str, Any]
+AIMS = (
+    "Of what ships, against the equally tuned plain backbone. An aim counts as reached by its point; the interval says "
+    "how sure that is. Where the whole matrix was not run, the first answer stands for it."
+)
 
 HEAD = """# Do field semantics improve the prediction?
 
@@ -23,7 +31,8 @@ Written by `make results` ([runs](../benchmarks/results/runs.yaml)) from the rep
 
 def written(sections: Sequence[tuple[str, str, Report]], missing: Sequence[str]) -> str:
     """The page, from (title, name, report) of each run that was made and the titles of the others."""
-    parts = [HEAD, _summary(sections)]
+    aims = _table(TARGETS_HEAD, target_rows({name: report for _, name, report in sections}))
+    parts = [HEAD, _summary(sections), f"## What was aimed at\n\n{AIMS}\n\n{aims}"]
     parts += [_section(title, name, report) for title, name, report in sections]
     if missing:
         parts.append("## Not run yet\n\n" + "\n".join(f"- {title}" for title in missing) + "\n")
@@ -40,9 +49,9 @@ def _summary(sections: Sequence[tuple[str, str, Report]]) -> str:
                 title,
                 report["ships"],
                 f"{auc['value']:+.4f}",
-                f"{gain['value']:+.2%}",
-                _interval(gain),
-                f"{gain['detectable']:.2%}",
+                percent(gain["value"]),
+                between(*gain["interval"]),
+                percent(gain["detectable"]).removeprefix("+"),
                 f"{loss['value']:+.4f}",
                 report["verdict_code"],
             ]
@@ -73,22 +82,23 @@ def _arm(report: Report, name: str) -> list[str]:
     def mean(key: str) -> float:
         return float(sum(one[key] for one in chosen) / len(chosen))
 
-    return [name, f"{mean('auc'):.4f}", f"{mean('relaimpr'):+.2%}", f"{mean('logloss'):.4f}", f"{mean('ece'):.4f}"]
+    return [name, f"{mean('auc'):.4f}", _gain(chosen), f"{mean('logloss'):.4f}", f"{mean('ece'):.4f}"]
 
 
 def _rival(one: Mapping[str, Any]) -> list[str]:
     gain = one["relaimpr"]
     return [
         f"{one['auc']['value']:+.4f}",
-        f"{gain['value']:+.2%}",
-        _interval(gain),
+        percent(gain["value"]),
+        between(*gain["interval"]),
         f"{one['logloss']['value']:+.4f}",
     ]
 
 
-def _interval(one: Mapping[str, Any]) -> str:
-    low, high = one["interval"]
-    return f"{low:+.2%} .. {high:+.2%}"
+def _gain(arms: Sequence[Mapping[str, Any]]) -> str:
+    """The mean RelaImpr; none where one of them has none."""
+    gains = [arm["relaimpr"] for arm in arms]
+    return percent(None if None in gains else sum(gains) / len(gains))
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

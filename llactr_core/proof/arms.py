@@ -15,11 +15,15 @@ _NO_FIELDS: dict[str, object] = {"fre_weight": 0.0, "fie_weight": 0.0}
 
 @dataclass(frozen=True)
 class Read:
-    """What the language model said of a dataset, tuned and as it came; and of its scenes, where LARR is an arm."""
+    """What the language model said of a dataset, tuned and as it came; and of its scenes, where LARR is an arm.
+
+    `left_out` says in sentences what it did not read for lack of time.
+    """
 
     tuned: Semantics
     untuned: Semantics
     scenes: Semantics = field(default_factory=Semantics)
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,11 @@ from llactr_core.metrics.ranking import auc
 from llactr_core.proof.arms import BOTH, FIELDS, PLAIN, VALUES, Arm, Read, arms_of
 from llactr_core.proof.intervals import POWER_80, Comparison, compare
 from llactr_core.proof.options import QUICK_SEEDS, QUICK_TRIALS
-from llactr_core.proof.study import HELD_OUT, ArmResult, Outcome, Plan, options_of
-from llactr_core.proof.work import Place, few_enough, study_in_time
+from llactr_core.proof.parts import HELD_OUT
+from llactr_core.proof.reporting.numbers import defined, gain_of
+from llactr_core.proof.rows import Asked, few_enough
+from llactr_core.proof.study import ArmResult, Outcome, Plan, options_of
+from llactr_core.proof.work import Place, study_in_time
 from llactr_core.schema import Schema
 from llactr_core.semantics.semantics import Semantics
 from llactr_core.training.options import TrainOptions
@@ -92,9 +95,8 @@ def choose(
     trials, seeds = QUICK_TRIALS, tuple(range(1, 1 + QUICK_SEEDS))
     plan = Plan(tuple(backbones), trials, trials, seeds, quick=True, fixed=fixed, until=until)
     arms = [_arm(name, read) for name in BY_SIMPLICITY if read.values is not None or name in (PLAIN, FIELDS)]
-    user = schema.group
-    rows = few_enough(splits, str(schema.label), user)
-    study, left_out = study_in_time(rows, schema, Read(read, Semantics()), plan, place, user, arms)
+    rows = few_enough(splits, str(schema.label), schema.group, final=False)
+    study, left_out = study_in_time(Asked(rows, schema, schema.group), Read(read, Semantics()), plan, place, arms)
     outcome = study.run()
     choice = chosen(outcome, fixed, [*left_out, *outcome.left_out], rows.how)
     write_atomic(kept, json.dumps(choice.as_json(), indent=1).encode())
@@ -171,17 +173,15 @@ def _measured(outcome: Outcome, one: ArmResult, against: Comparison | None) -> J
     }
     if against is not None:
         gain = against.relaimpr
-        content |= {"relaimpr": gain.value, "interval": [gain.low, gain.high], "detectable": gain.detectable}
+        numbers = {"relaimpr": gain.value, "interval": [gain.low, gain.high], "detectable": gain.detectable}
+        content |= {name: defined(value) for name, value in numbers.items()}
         content |= {"logloss_difference": against.logloss.value}
         content |= {"logloss_interval": [against.logloss.low, against.logloss.high]}
     return content
 
 
 def _reason(taken: ArmResult, base: ArmResult, admitted: Sequence[ArmResult], against: Mapping[str, Comparison]) -> str:
-    gains = {
-        name: f"{name} {one.relaimpr.value:+.2%} RelaImpr [{one.relaimpr.low:+.2%}, {one.relaimpr.high:+.2%}]"
-        for name, one in against.items()
-    }
+    gains = {name: f"{name} {gain_of(one)}" for name, one in against.items()}
     if taken is base:
         return f"{_name(base)}: nothing was surely better on validation ({'; '.join(gains.values())})"
     rest = [gains[_name(one)] for one in admitted if one is not taken]

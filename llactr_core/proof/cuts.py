@@ -123,8 +123,3 @@ def thinned(splits: Splits, user: str | None, percents: tuple[int, int, int], sa
     of_what = "rows" if user is None else f"users by {user!r}"
     told = f"{splits.how}; {of_what} kept for lack of time: {percents[0]} % of train, {percents[1]} % of valid"
     return Splits(train, valid, test, f"{told}, {percents[2]} % of test")
-
-
-def row_count(source: Source, column: str) -> int:
-    """How many rows a file has."""
-    return sum(batch.num_rows for batch in source.batches([column]))

@@ -8,6 +8,7 @@ Biometrics 1997).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,8 @@ from llactr_core.metrics.ranking import relative_improvement
 from llactr_core.proof.resampling import Floats, Ranked
 
 RESAMPLES = 1000
+LEAST_KNOWN = 0.99  # of the resamples, for an interval of RelaImpr, which a base at chance does not have
+FEWEST_USERS = 10  # for intervals that draw users
 POWER_80 = 2.80  # standard errors: 1.96 of a two-sided test at 5 % and 0.84 of a power of 80 %
 
 
@@ -26,17 +29,32 @@ class Judged:
 
     Args:
         labels: 0 or 1, [N].
-        groups: int64 [N], the user of each row; None where rows are independent.
+        groups: int64 [N], the user of each row, below 0 where it is not known; None where rows are independent.
     """
 
     labels: npt.NDArray[np.float64]
     groups: npt.NDArray[np.int64] | None
 
+    @classmethod
+    def of(cls, labels: Floats, groups: npt.NDArray[np.int64] | None) -> tuple[Self, list[str]]:
+        """The rows; where they have too few users to draw from, without these, and a sentence that says so."""
+        judged = cls(labels, groups)
+        users = int(judged.cluster_of().max()) + 1
+        if groups is None or users >= FEWEST_USERS:
+            return judged, []
+        told = (
+            f"users in the intervals: the judged rows have {users} of them, fewer than {FEWEST_USERS}; rows are drawn "
+            "in their place as if each stood alone, so the intervals may be too narrow"
+        )
+        return cls(labels, None), [told]
+
     def cluster_of(self) -> npt.NDArray[np.int64]:
-        """The cluster of each row, int64 [N] from 0 on."""
+        """The cluster of each row, int64 [N] from 0 on; a row whose user is not known is one of its own."""
+        rows = np.arange(len(self.labels))
         if self.groups is None:
-            return np.arange(len(self.labels))
-        return np.unique(self.groups, return_inverse=True)[1].astype(np.int64)
+            return rows
+        groups = np.where(self.groups < 0, -1 - rows, self.groups)
+        return np.unique(groups, return_inverse=True)[1].astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -98,8 +116,9 @@ def compare(judged: Judged, arm: Scores, base: Scores, resamples: int = RESAMPLE
         of_clusters = np.bincount(random.integers(0, count, count), minlength=count).astype(np.float64)
         drawn.append(_values(pairs, of_clusters[clusters], of_seeds))
     found = np.array(drawn)
-    found = found[np.isfinite(found).all(1)]  # a resample without both classes says nothing
-    auc, logloss, relaimpr = (_difference(float(whole[i]), found[:, i]) for i in range(3))
+    both = found[np.isfinite(found[:, :2]).all(1)]  # a resample without both classes says nothing
+    columns = [column[np.isfinite(column)] for column in both.T]  # RelaImpr is not defined where base is at 0.5
+    auc, logloss, relaimpr = (_difference(float(whole[i]), columns[i]) for i in range(3))
     return Comparison(auc, logloss, relaimpr)
 
 
@@ -121,20 +140,24 @@ class _Arm:
 
 
 def _values(pairs: Sequence[tuple[_Arm, _Arm]], weights: Floats, of_seeds: Floats) -> Floats:
-    """AUC difference, LogLoss difference and RelaImpr, the means over backbones, [3]."""
+    """AUC difference, LogLoss difference and RelaImpr, the means over backbones, [3].
+
+    RelaImpr is NaN where a base ranks no better than chance: its sign would say nothing.
+    """
     rows = []
     for arm, base in pairs:
         (auc, loss), (base_auc, base_loss) = arm.measured(weights, of_seeds), base.measured(weights, of_seeds)
-        gain = np.nan if base_auc == 0.5 else relative_improvement(auc, base_auc)
+        gain = np.nan if base_auc <= 0.5 else relative_improvement(auc, base_auc)
         rows.append((auc - base_auc, loss - base_loss, gain))
     return np.asarray(np.array(rows).mean(0), np.float64)
 
 
 def _difference(value: float, drawn: Floats) -> Difference:
-    if len(drawn) < 2:
+    known = drawn[np.isfinite(drawn)]
+    if len(known) < max(2, LEAST_KNOWN * len(drawn)):
         return Difference(value, -np.inf, np.inf, np.inf)
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return Difference(value, float(low), float(high), POWER_80 * float(drawn.std(ddof=1)))
+    low, high = np.quantile(known, [0.025, 0.975])
+    return Difference(value, float(low), float(high), POWER_80 * float(known.std(ddof=1)))
 
 
 def _same(judged: Judged, arm: Scores, base: Scores) -> list[str]:

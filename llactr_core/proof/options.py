@@ -14,6 +14,7 @@ Method = Literal["ctrl", "larr"]
 ALL: tuple[Backbone, ...] = ("deepfm", "wukong", "fm", "fwfm", "fmfm", "finalmlp")
 TRIALS, LATER_TRIALS, SEEDS = 12, 4, 5
 QUICK_TUNING = {"sam_num": 100, "epochs": 3}  # options of SSFT
+QUICK_SCENES = {"most_items": 500, "pretrain_epochs": 1, "contrast_epochs": 1}  # options of LARR
 QUICK_TRIALS, QUICK_SEEDS, QUICK_MINUTES = 3, 3, 14.0
 
 
@@ -58,8 +59,9 @@ class ProveOptions(BaseModel):
     def _fits(self) -> Self:
         if self.cut == "item-cold" and self.item is None:
             raise ValueError("cut 'item-cold' needs 'item', the column that names the items")
-        if self.backbones is not None and len(set(self.backbones)) < len(self.backbones):
-            raise ValueError("a backbone is given twice; name each once")
+        for what, names in (("backbone", self.backbones or ()), ("method", self.methods)):
+            if len(set(names)) < len(names):
+                raise ValueError(f"a {what} is given twice; name each once")
         return self
 
     @classmethod

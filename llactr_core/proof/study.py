@@ -14,17 +14,18 @@ import numpy.typing as npt
 import optuna
 
 from llactr_core import __version__
-from llactr_core.errors import DataError
 from llactr_core.files import replacing
 from llactr_core.progress import Progress, ProgressCallback
 from llactr_core.proof.arms import UNTUNED, Arm, Read, arms_of, method_arms, shipped
 from llactr_core.proof.floor import floor_scores
 from llactr_core.proof.intervals import Judged
+from llactr_core.proof.pace import seconds_of_alignment
+from llactr_core.proof.parts import HELD_OUT, require_parts
 from llactr_core.proof.search import Options, best_of, search
 from llactr_core.proof.size import served_parameters
 from llactr_core.proof.slices import Sides, slices_of
 from llactr_core.semantics.semantics import Semantics
-from llactr_core.semantics.weights import DEFAULT_MODEL
+from llactr_core.semantics.weights import DEFAULT_MODEL, model_digest, resolve_model
 from llactr_core.training.align import align
 from llactr_core.training.build import build_model
 from llactr_core.training.data import Rows
@@ -34,7 +35,6 @@ from llactr_core.training.options import TrainOptions
 from llactr_core.training.prepared import Prepared
 from llactr_core.training.run import EvaluationCallback, Trained, train_model
 
-HELD_OUT = 0.5  # of valid: half of it calibrates, half is judged where test is not
 SEARCHING = 0.5  # of the time that is left goes to the searches
 Floats = npt.NDArray[np.float64]
 
@@ -138,12 +138,7 @@ class Study:
         self._folder, self._storage, self._progress = folder, storage, progress
         self.has_values = read.tuned.values is not None
         self.arms = arms_of(self.has_values, plan.quick) if arms is None else list(arms)
-        self._held_out = HeldOut.of(plain.valid, HELD_OUT)
-        if self._held_out.judging is None or self._held_out.share == 0:
-            raise DataError(
-                f"valid has {len(plain.valid)} rows, too few of each class for a part that stops training, one that "
-                "calibrates and one that judges; give a larger valid file"
-            )
+        require_parts(plain.valid.labels.numpy())
         self._judged_rows: dict[int, Rows] = {}
         self._scened: Prepared | None = None
         self.how = plain.splits.how
@@ -164,9 +159,8 @@ class Study:
         ends; the first round of either is always taken.
         """
         rows = self._rows_to_judge(self._plain)
-        judged = Judged(rows.labels.numpy().astype(np.float64), rows.groups)
-        if not 0 < judged.labels.sum() < len(judged.labels):
-            raise DataError("the rows to judge on are all of one class; give a dataset with both")
+        judged, told = Judged.of(rows.labels.numpy().astype(np.float64), rows.groups)
+        self._left_out += told
         floor = floor_scores(self._plain.train, rows, self._plain.encoder.size)
         pairs = [(backbone, arm) for backbone in self._plan.backbones for arm in self.arms]
         for place, backbone in enumerate(self._plan.backbones):
@@ -176,6 +170,13 @@ class Study:
         sides = Sides.of(self._plain.encoder, self._plain.train, self._plan.user, self._plan.item)
         slices = slices_of(self._plain.encoder, self._plain.train, rows, sides)
         return Outcome(judged, floor, results, slices, str(sides), self.has_values, seeds, self._left_out)
+
+    @property
+    def work_key(self) -> str:
+        """Equal for studies that do the same on the same rows, however long they may take."""
+        plan = self._plan
+        names = [arm.name for arm in self.arms]
+        return _digest([self.key, *plan.backbones, *names, str(plan.trials), str(plan.seeds), str(plan.epochs)])
 
     @property
     def train_rows(self) -> int:
@@ -188,6 +189,12 @@ class Study:
         arm = next(arm for arm in self.arms if arm.name == shipped(self.has_values))
         self._searched(arm, self._plan.backbones[0], 1)
         return time.monotonic() - began
+
+    def alignments(self) -> float:
+        """About how many seconds CTRL's stage 1 takes for all backbones; 0 where CTRL is no arm."""
+        if not any(arm.method == "ctrl" for arm in self.arms):
+            return 0.0
+        return len(self._plan.backbones) * seconds_of_alignment(self._plain, self._plan.language_model)
 
     def _without_the_unread(self) -> None:
         """Leave the untuned model's arm out where nobody asked it."""
@@ -240,7 +247,13 @@ class Study:
 
     def _name(self, arm: Arm, backbone: str) -> str:
         fixed = _digest([json.dumps(dict(self._plan.fixed), sort_keys=True)])[:8] if self._plan.fixed else ""
-        return " ".join([self.key[:16], backbone, arm.name, _version(arm.semantics(self._read)), fixed]).strip()
+        return " ".join([self.key[:16], backbone, arm.name, self._reads(arm), fixed]).strip()
+
+    def _reads(self, arm: Arm) -> str:
+        """What decides an arm's runs besides rows and options: what it was given to read, or reads rows with."""
+        if arm.method == "ctrl":
+            return _digest([model_digest(resolve_model(self._plan.language_model))])[:12]
+        return _version(arm.semantics(self._read))
 
     def _searched(self, arm: Arm, backbone: str, trials: int) -> None:
         """Search until there are so many trials."""
@@ -263,7 +276,7 @@ class Study:
         """Calibrated probabilities [N] of the judged rows, from the folder where they are there already."""
         semantics = arm.semantics(self._read)
         options = self._options(arm, backbone, self._best(arm, backbone)[0], seed)
-        named = [self.key, arm.name, _version(semantics), options.model_dump_json(), str(self._plan.final)]
+        named = [self.key, arm.name, self._reads(arm), options.model_dump_json(), str(self._plan.final)]
         file = self._folder / f"{_digest(named)}.npy"
         if file.exists():
             return np.asarray(np.load(file), np.float64)

@@ -8,25 +8,22 @@ from pathlib import Path
 
 import optuna
 
-from llactr_core.data.read import Source, require_column
 from llactr_core.data.splits import Splits
-from llactr_core.errors import OptionError
 from llactr_core.files import write_atomic
 from llactr_core.progress import ProgressCallback, silent
 from llactr_core.proof.arms import PLAIN, Arm, Read, arms_of, shipped
-from llactr_core.proof.cuts import few_rows, item_cold, row_count, thinned
+from llactr_core.proof.cuts import few_rows
 from llactr_core.proof.options import LATER_TRIALS, ProveOptions
 from llactr_core.proof.reporting.curve import curve_points
+from llactr_core.proof.reporting.numbers import as_json
 from llactr_core.proof.reporting.page import markdown, page
 from llactr_core.proof.reporting.report import Json, report_of
+from llactr_core.proof.rows import CURVE, Asked, share_of
 from llactr_core.proof.study import Plan, Study
 from llactr_core.schema import Schema
 from llactr_core.semantics.weights import DEFAULT_MODEL
 from llactr_core.training.prepared import Prepared
 
-CURVE = (5, 20)  # percent of the users, besides all
-QUICK_ROWS = 60_000  # of each part, at most
-LEAST_ROWS = 2_000  # of each part are kept, however little time there is
 LEAST_SEEDS = 2
 SLACK = 1.5  # some options take longer than the defaults
 REPORTS = ("report.json", "report.md", "report.html")
@@ -78,7 +75,7 @@ def prove(
     began = time.monotonic()
     minutes = options.its_minutes
     until = None if minutes is None else began + 60 * minutes
-    user = checked_user(splits, schema, options)
+    asked = Asked.of(splits, schema, options)
     plan = Plan(
         tuple(options.its_backbones),
         options.its_trials,
@@ -87,22 +84,21 @@ def prove(
         epochs=options.epochs,
         quick=options.quick,
         final=options.final,
-        user=user,
+        user=asked.user,
         item=options.item,
         methods=options.methods,
         language_model=language_model,
         until=until,
     )
-    chosen = cut(splits, schema, options, user)
-    read = reader(chosen)
+    read = reader(asked.splits)
     curve: list[Json] = []
     if options.cut == "learning-curve":
         for done, percent in enumerate(CURVE):
             part = replace(plan, until=_share(until, (done + 1) / (2 * len(CURVE))))
-            curve += _points(chosen, schema, read, part, place, user, percent)
-    study, left_out = study_in_time(chosen, schema, read, plan, place, user)
+            curve += _points(asked, read, part, place, percent)
+    study, left_out = study_in_time(asked, read, plan, place)
     outcome = study.run()
-    outcome = replace(outcome, left_out=left_out + outcome.left_out)
+    outcome = replace(outcome, left_out=[*read.left_out, *left_out, *outcome.left_out])
     if curve:
         curve += curve_points(outcome, 100, study.train_rows)
     told = {**about, "curve": curve, "seconds": time.monotonic() - began, "quick": options.quick, "data": study.how}
@@ -111,13 +107,12 @@ def prove(
     return report
 
 
-def _points(
-    splits: Splits, schema: Schema, read: Read, plan: Plan, place: Place, user: str | None, percent: int
-) -> list[Json]:
+def _points(asked: Asked, read: Read, plan: Plan, place: Place, percent: int) -> list[Json]:
     """Plain and what ships on a few of the users, judged on the same rows."""
     name = shipped(read.tuned.values is not None)
     arms = [arm for arm in arms_of(read.tuned.values is not None, quick=True) if arm.name in (PLAIN, name)]
-    study, _ = study_in_time(few_rows(splits, user, percent), schema, read, plan, place, user, arms)
+    fewer = replace(asked, splits=few_rows(asked.splits, asked.user, percent))
+    study, _ = study_in_time(fewer, read, plan, place, arms)
     return curve_points(study.run(), percent, study.train_rows)
 
 
@@ -129,92 +124,35 @@ def _share(until: float | None, share: float) -> float | None:
 
 def write(report: Json, folder: Path) -> None:
     """The report in its three forms."""
-    for name, text in zip(REPORTS, (json.dumps(report, indent=1), markdown(report), page(report)), strict=True):
+    for name, text in zip(REPORTS, (as_json(report), markdown(report), page(report)), strict=True):
         write_atomic(folder / name, text.encode(), 0o644)
 
 
-def user_column(splits: Splits, schema: Schema, given: str | None) -> str | None:
-    """The column of users; None where neither the caller nor the schema names one.
-
-    Raises:
-        DataError: the dataset has no such column.
-    """
-    column = given or schema.group or next((field.column for field in schema.fields if field.side == "user"), None)
-    if column is not None:
-        require_column(splits.train, column)
-    return column
-
-
-def checked_user(splits: Splits, schema: Schema, options: ProveOptions) -> str | None:
-    """The column of users, where the dataset has all columns that the options need.
-
-    Raises:
-        DataError: it lacks one.
-        OptionError: few users were asked for, and nothing names them.
-    """
-    user = user_column(splits, schema, options.user)
-    if options.cut == "item-cold":
-        require_column(splits.train, str(options.item))
-    elif options.cut != "none" and user is None:
-        raise OptionError(f"cut {options.cut!r} needs 'user', or 'group' in the schema", field="user")
-    return user
-
-
-def cut(splits: Splits, schema: Schema, options: ProveOptions, user: str | None) -> Splits:
-    """The rows that the proof works on; quick takes no more of each part than it can have time for."""
-    if options.cut == "item-cold":
-        splits = item_cold(splits, str(options.item))
-    elif options.cut.startswith("users-"):
-        splits = few_rows(splits, user, int(options.cut.removeprefix("users-")))
-    return few_enough(splits, str(schema.label), user) if options.quick else splits
-
-
-def newcomers(splits: Splits, options: ProveOptions) -> tuple[Source, ...]:
-    """The files whose values are read besides train's: with cold items, what a service would be told of new ones."""
-    if options.cut != "item-cold":
-        return ()
-    return (splits.valid, splits.test) if options.final else (splits.valid,)
-
-
-def few_enough(splits: Splits, label: str, user: str | None) -> Splits:
-    """At most about 60,000 rows of each part."""
-    rows = [row_count(part, label) for part in (splits.train, splits.valid, splits.test)]
-    train, valid, test = (max(1, min(100, 100 * QUICK_ROWS // max(count, 1))) for count in rows)
-    return splits if min(train, valid, test) == 100 else thinned(splits, user, (train, valid, test), "quick")
-
-
 def study_in_time(
-    splits: Splits,
-    schema: Schema,
-    read: Read,
-    plan: Plan,
-    place: Place,
-    user: str | None,
-    arms: list[Arm] | None = None,
+    asked: Asked, read: Read, plan: Plan, place: Place, arms: list[Arm] | None = None
 ) -> tuple[Study, list[str]]:
     """The study, on fewer rows where a first run shows that the time is too short for all; and what that left out.
 
     What was decided lies in the folder, so that a killed proof goes on with the same rows.
     """
+    schema, label = asked.schema, str(asked.schema.label)
 
     def study_on(rows: Splits) -> Study:
         plain = Prepared.read(rows, schema)
         valued = plain if read.tuned.values is None else Prepared.read(rows, schema, read.tuned.values)
         return Study(plain, valued, read, plan, place.folder / "scores", place.storage, place.progress, arms)
 
-    study = study_on(splits)
+    study = study_on(asked.splits)
     if plan.until is None:
         return study, []
-    percent = _percent(study, plan, place.folder / f"time-{study.key[:16]}.json")
+    percent = _percent(study, plan, place.folder / f"time-{study.work_key[:16]}.json")
     if percent >= 100:
         return study, []
-    rows = [row_count(part, str(schema.label)) for part in (splits.train, splits.valid, splits.test)]
-    train, valid, test = (min(100, max(percent, -(-100 * LEAST_ROWS // max(count, 1)))) for count in rows)
-    fewer = thinned(splits, user, (train, valid, test), "time")
-    kept = row_count(fewer.train, str(schema.label))
-    return study_on(fewer), [
-        f"{rows[0] - kept:,} of {rows[0]:,} rows of train, valid and test likewise, for lack of time"
-    ]
+    fewer = study_on(share_of(asked.splits, label, asked.user, percent, final=plan.final))
+    lost = study.train_rows - fewer.train_rows
+    if not lost:
+        return fewer, []
+    return fewer, [f"{lost:,} of {study.train_rows:,} rows of train, and of what is judged likewise, for lack of time"]
 
 
 def _percent(study: Study, plan: Plan, kept: Path) -> int:
@@ -223,7 +161,8 @@ def _percent(study: Study, plan: Plan, kept: Path) -> int:
         return int(json.loads(kept.read_text(encoding="utf-8"))["percent"])
     seconds = study.first_run()
     runs = len(study.arms) * len(plan.backbones) * (1 + min(LEAST_SEEDS, len(plan.seeds)))
+    aligning = study.alignments()
     left = (plan.until or 0.0) - time.monotonic()
-    percent = min(100, max(1, int(100 * left / (SLACK * runs * seconds))))
+    percent = min(100, max(1, int(100 * left / (SLACK * (runs * seconds + aligning)))))
     write_atomic(kept, json.dumps({"percent": percent, "seconds_of_a_run": seconds, "runs": runs}).encode())
     return percent

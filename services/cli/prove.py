@@ -2,6 +2,7 @@
 
 import sys
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,15 +13,17 @@ from services.cli.display import Display
 from services.cli.reading import dataset_of, scenes_of, semantics_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from llactr_core.data.splits import Splits
     from llactr_core.proof.arms import Read
     from llactr_core.proof.options import ProveOptions
+    from llactr_core.proof.pace import Pace
     from llactr_core.proof.work import Reader
     from llactr_core.schema import Schema
     from llactr_core.semantics.options import SsftOptions
     from llactr_core.semantics.semantics import Semantics
+    from services.cli.reading import Texts
 
 
 def prove(
@@ -52,8 +55,10 @@ def prove(
 ) -> None:
     """Tune, train and judge every arm: plain, widened, LLaCTR, its parts and controls; a killed run goes on."""
     from llactr_core.proof.options import ProveOptions
-    from llactr_core.proof.work import checked_user
+    from llactr_core.proof.rows import Asked
 
+    if pool and data is not None:
+        raise CommandError("give --data, a dataset to work on, or --pool, the reports of earlier runs, and not both")
     if pool:
         out.mkdir(parents=True, exist_ok=True)
         report = _pooled(pool, out)
@@ -71,10 +76,10 @@ def prove(
         }
         options = ProveOptions.parse(given)
         splits, read_schema = dataset_of(data, label, schema)
-        checked_user(splits, read_schema, options)
+        Asked.of(splits, read_schema, options)
         out.mkdir(parents=True, exist_ok=True)
         with _alone(out), Display() as display:
-            reader = _reader(read_schema, language_model, options, out, display)
+            reader = _Reader(read_schema, language_model, options, out, display)
             report = _proved(splits, read_schema, options, reader, out, display, language_model)
     say(f"{report['verdict']}\nreport {out / 'report.html'}, report.md, report.json")
     result({"verdict": report["verdict"], "code": report["verdict_code"], "report": str(out / "report.json")}, as_json)
@@ -101,7 +106,7 @@ def _proved(
 ) -> dict[str, object]:
     import optuna
 
-    from llactr_core.proof.options import QUICK_TUNING
+    from llactr_core.proof.options import QUICK_SCENES, QUICK_TUNING
     from llactr_core.proof.readings import record_reading
     from llactr_core.proof.work import Place, prove
     from llactr_core.semantics.weights import DEFAULT_MODEL
@@ -113,32 +118,66 @@ def _proved(
     place = Place(out, storage, display.progress("proof"))
     about: dict[str, object] = {"command": command}
     if options.quick:
-        told = ", ".join(f"{name} {value}" for name, value in QUICK_TUNING.items())
+        short = {**QUICK_TUNING, **(QUICK_SCENES if "larr" in options.methods else {})}
+        told = ", ".join(f"{name} {value}" for name, value in short.items())
         about["tuning"] = f"The language model was tuned shortly ({told})"
     return prove(splits, schema, options, reader, place, about, model or DEFAULT_MODEL)
 
 
-def _reader(schema: "Schema", model: str | None, options: "ProveOptions", out: Path, display: Display) -> "Reader":
+@dataclass(frozen=True)
+class _Reader:
     """Lets a language model read the rows that the proof works on."""
-    from llactr_core.enhancers.larr.options import LarrOptions
-    from llactr_core.proof.arms import Read
-    from llactr_core.proof.options import QUICK_TUNING
-    from llactr_core.proof.work import newcomers
-    from llactr_core.semantics.options import SsftOptions
-    from llactr_core.semantics.semantics import Semantics
 
-    def reader(splits: "Splits") -> "Read":
-        def read(how: "SsftOptions", name: str) -> "Semantics":
-            more = newcomers(splits, options)
-            return semantics_of(splits, schema, model, how, out / name, display, with_values=True, more=more)
+    schema: "Schema"
+    model: str | None
+    options: "ProveOptions"
+    out: Path
+    display: Display
 
-        tuned = read(SsftOptions.parse(QUICK_TUNING if options.quick else {}), "tuned")
-        untuned = Semantics() if options.quick else read(SsftOptions(skip=True), "untuned")
-        if "larr" not in options.methods:
-            return Read(tuned, untuned)
-        return Read(tuned, untuned, scenes_of(splits, schema, model, LarrOptions(), out / "scenes", display))
+    def __call__(self, splits: "Splits") -> "Read":
+        """What it says of them, tuned on them, as it came, and of their scenes where LARR is asked for."""
+        from llactr_core.proof.arms import Read
+        from llactr_core.proof.options import QUICK_TUNING
+        from llactr_core.semantics.options import SsftOptions
+        from llactr_core.semantics.semantics import Semantics
 
-    return reader
+        how = SsftOptions.parse(QUICK_TUNING if self.options.quick else {})
+        pace = self._pace(splits, how)
+        left_out = dict.fromkeys(pace.left_out({}))
+
+        def among(texts: "Texts") -> "Texts":
+            left_out.update(dict.fromkeys(pace.left_out(texts)))
+            return pace.most_frequent(texts)
+
+        tuned = self._read(splits, how.model_copy(update={"sam_num": pace.samples}), "tuned", among)
+        untuned = Semantics() if self.options.quick else self._read(splits, SsftOptions(skip=True), "untuned", among)
+        scenes = self._scenes(splits) if "larr" in self.options.methods else Semantics()
+        return Read(tuned, untuned, scenes, tuple(left_out))
+
+    def _pace(self, splits: "Splits", how: "SsftOptions") -> "Pace":
+        from llactr_core.proof.pace import Pace
+        from llactr_core.semantics.weights import DEFAULT_MODEL
+
+        minutes, readings = self.options.its_minutes, 1 if self.options.quick else 2
+        if minutes is None:
+            return Pace.unhurried(how)
+        model = self.model or DEFAULT_MODEL
+        return Pace.of(splits, self.schema, model, how, minutes, readings, self.out)
+
+    def _read(self, splits: "Splits", how: "SsftOptions", name: str, among: "Callable[[Texts], Texts]") -> "Semantics":
+        from llactr_core.proof.rows import newcomers
+
+        more, work = newcomers(splits, self.options), self.out / name
+        return semantics_of(
+            splits, self.schema, self.model, how, work, self.display, with_values=True, more=more, among=among
+        )
+
+    def _scenes(self, splits: "Splits") -> "Semantics":
+        from llactr_core.enhancers.larr.options import LarrOptions
+        from llactr_core.proof.options import QUICK_SCENES
+
+        how = LarrOptions.model_validate(QUICK_SCENES if self.options.quick else {})
+        return scenes_of(splits, self.schema, self.model, how, self.out / "scenes", self.display)
 
 
 @contextmanager

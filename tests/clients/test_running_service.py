@@ -214,11 +214,13 @@ def test_no_call_fails_while_workers_are_killed(shop_house: CtrHouse) -> None:
         return [child for child in api.children() if f"Started server process [{child.pid}]" in log]
 
     callers = Callers(shop_house.url)
-    for _ in range(3):
-        wait_until(lambda: len(serving()) == 2, 20, "both workers to serve")
-        time.sleep(0.5)
-        serving()[0].kill()
-    time.sleep(1)
-    callers.stop()
+    try:
+        for _ in range(3):
+            wait_until(lambda: len(serving()) == 2, 20, "both workers to serve")
+            time.sleep(0.5)
+            serving()[0].kill()
+        time.sleep(1)
+    finally:
+        callers.stop()
     assert [one for one in callers.answers if not isinstance(one, Scores)] == []
     assert len(callers.answers) > 100

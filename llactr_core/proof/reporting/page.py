@@ -4,6 +4,9 @@ import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from llactr_core.proof.arms import PLAIN
+from llactr_core.proof.reporting.guide import GUIDE
+from llactr_core.proof.reporting.numbers import between, percent
 from llactr_core.proof.reporting.plots import forest, learning_curve
 
 COLUMNS = (
@@ -18,12 +21,14 @@ COLUMNS = (
     "ECE",
     "parameters",
 )
-AGAINST = ("against", "RelaImpr", "95 % interval", "LogLoss", "95 % interval")
+AGAINST = ("against", "RelaImpr", "95 % interval", "LogLoss", "95 % interval", "AUC", "95 % interval")
+NEAR_CHANCE = 0.55  # of plain's AUC: below, RelaImpr divides by next to nothing
 CALIBRATION = ("backbone", "arm", "ECE", "perfect, 95 %", "predicted/true", "perfect, 95 %", "verdict")
 PERFECT = (
     "Beside each arm stands what a perfectly calibrated model with its scores would show on as many rows: labels drawn "
     "from the scores give a smaller ECE and such a ratio in 95 of 100 cases."
 )
+NO_SLICES = "All rows are alike in this: there is no part that holds some of them and not all."
 CURVE = ("of the users", "rows", "backbone", "plain", "ships", "RelaImpr", "95 % interval")
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 2rem auto; padding: 0 1rem; }
@@ -31,6 +36,7 @@ table { border-collapse: collapse; display: block; overflow-x: auto; }
 th, td { padding: .3rem .7rem; text-align: right; border-bottom: 1px solid #8884; white-space: nowrap; }
 th:nth-child(-n+2), td:nth-child(-n+2) { text-align: left; }
 .verdict { font-size: 1.2rem; padding: 1rem; border-left: .3rem solid #2a78b8; background: #8881; }
+dt { font-weight: bold; }
 svg { max-width: 100%; height: auto; }
 @media (prefers-color-scheme: dark) { body { background: #16181b; color: #e4e4e4; } }
 """
@@ -45,11 +51,13 @@ def markdown(report: Report) -> str:
     lines += ["", f"## {report['ships']} against plain, plain widened and each control", ""]
     lines += markdown_table(AGAINST, against_rows(report["against"]))
     lines += ["", "## Calibration", "", PERFECT, "", *markdown_table(CALIBRATION, _calibration(report))]
-    lines += ["", "## Slices (AUC)", "", report["sides"], "", *markdown_table(slices[0], slices[1:])]
+    table = markdown_table(slices[0], slices[1:]) if slices[1:] else [NO_SLICES]
+    lines += ["", "## Slices (AUC)", "", report["sides"], "", *table]
     if report.get("curve"):
         lines += ["", "## Learning curve", "", *markdown_table(CURVE, curve_rows(report["curve"]))]
     if report["left_out"]:
         lines += ["", "## Left out", "", *[f"- {text}" for text in report["left_out"]]]
+    lines += ["", "## How to read this", "", *[f"- *{term}.* {meaning}" for term, meaning in GUIDE]]
     return "\n".join(lines) + "\n"
 
 
@@ -60,18 +68,20 @@ def page(report: Report) -> str:
         f"<p class='verdict'>{html.escape(report['verdict'])}</p>",
         *[f"<p>{html.escape(text.removeprefix('- '))}</p>" for text in _about(report)],
         "<h2>Every arm against plain</h2>",
-        forest(report["arms"]),
+        forest(report["arms"], report["ships"]),
         html_table(COLUMNS, _rows(report)),
         f"<h2>{html.escape(report['ships'])} against plain, plain widened and each control</h2>",
         html_table(AGAINST, against_rows(report["against"])),
         f"<h2>Calibration</h2><p>{PERFECT}</p>",
         html_table(CALIBRATION, _calibration(report)),
         f"<h2>Slices (AUC)</h2><p>{html.escape(report['sides'])}</p>",
-        html_table(slices[0], slices[1:]),
+        html_table(slices[0], slices[1:]) if slices[1:] else f"<p>{NO_SLICES}</p>",
     ]
     if curve:
         body += ["<h2>Learning curve</h2>", learning_curve(curve), html_table(CURVE, curve_rows(curve))]
     body += [f"<p>Left out: {html.escape(text)}</p>" for text in report["left_out"]]
+    terms = [f"<dt>{html.escape(term)}</dt><dd>{html.escape(meaning)}</dd>" for term, meaning in GUIDE]
+    body += ["<h2>How to read this</h2>", f"<dl>{''.join(terms)}</dl>"]
     return shell(_title(report), body)
 
 
@@ -98,7 +108,17 @@ def _about(report: Report) -> list[str]:
         "seeds, then users (rows where there are none), of the paired difference to plain.",
         f"- Data: {report['data']}.",
         *([f"- {report['tuning']}."] if "tuning" in report else []),
+        *_near_chance(report),
         f"- Made by `{report['command']}` in {report['seconds']:.0f} s.",
+    ]
+
+
+def _near_chance(report: Report) -> list[str]:
+    lowest = min((arm["auc"] for arm in report["arms"] if arm["name"] == PLAIN), default=1.0)
+    if lowest >= NEAR_CHANCE:
+        return []
+    return [
+        f"- Plain's AUC is {lowest:.4f}. So near to 0.5, RelaImpr divides by next to nothing: read differences of AUC."
     ]
 
 
@@ -113,9 +133,9 @@ def _rows(report: Report) -> list[list[str]]:
                 arm["name"],
                 f"{arm['auc']:.4f}",
                 f"{arm.get('auc_spread', 0):.4f}",
-                f"{arm['relaimpr']:+.2%}",
-                f"{low:+.2%} .. {high:+.2%}",
-                "" if detectable is None else f"{detectable:.2%}",
+                percent(arm["relaimpr"]),
+                between(low, high),
+                "" if detectable is None else percent(detectable).removeprefix("+"),
                 f"{arm['logloss']:.4f}",
                 f"{arm['ece']:.4f}",
                 f"{arm['parameters']:,}" if "parameters" in arm else "",
@@ -133,8 +153,8 @@ def curve_rows(curve: Sequence[Mapping[str, Any]]) -> list[list[str]]:
             point["backbone"],
             f"{point['plain']:.4f}",
             f"{point['ships']:.4f}",
-            f"{point['relaimpr']:+.2%}",
-            f"{point['interval'][0]:+.2%} .. {point['interval'][1]:+.2%}",
+            percent(point["relaimpr"]),
+            between(*point["interval"]),
         ]
         for point in curve
     ]
@@ -144,17 +164,21 @@ def against_rows(against: Mapping[str, Any]) -> list[list[str]]:
     """Cells of the comparisons of what ships with its rivals."""
     rows = []
     for name, one in against.items():
-        gain, loss = one["relaimpr"], one["logloss"]
+        gain, loss, auc = one["relaimpr"], one["logloss"], one["auc"]
         rows.append(
             [
                 name,
-                f"{gain['value']:+.2%}",
-                f"{gain['interval'][0]:+.2%} .. {gain['interval'][1]:+.2%}",
-                f"{loss['value']:+.4f}",
-                f"{loss['interval'][0]:+.4f} .. {loss['interval'][1]:+.4f}",
+                percent(gain["value"]),
+                between(*gain["interval"]),
+                *(text for part in (loss, auc) for text in _difference(part)),
             ]
         )
     return rows
+
+
+def _difference(one: Mapping[str, Any]) -> tuple[str, str]:
+    ends = [end for end in one["interval"] if end is not None]
+    return f"{one['value']:+.4f}", " .. ".join(f"{end:+.4f}" for end in ends) if len(ends) == 2 else "not defined"
 
 
 def _calibration(report: Report) -> list[list[str]]:

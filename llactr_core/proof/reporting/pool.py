@@ -11,13 +11,13 @@ import numpy as np
 from llactr_core.errors import DataError
 from llactr_core.files import write_atomic
 from llactr_core.proof.intervals import POWER_80, Comparison, Difference
-from llactr_core.proof.reporting.page import against_rows, html_table, markdown_table, shell
+from llactr_core.proof.reporting.numbers import as_json
+from llactr_core.proof.reporting.page import AGAINST, against_rows, html_table, markdown_table, shell
 from llactr_core.proof.reporting.report import Json, comparison_json, judge
 
 RESAMPLES = 10_000
 PARTS = ("auc", "logloss", "relaimpr")
 HEAD = ("dataset", "ships", "against", "RelaImpr", "95 % interval")
-AGAINST = ("against", "RelaImpr", "95 % interval", "LogLoss", "95 % interval")
 
 
 def pool_reports(files: Sequence[Path], out: Path) -> Json:
@@ -28,7 +28,7 @@ def pool_reports(files: Sequence[Path], out: Path) -> Json:
     """
     report = pooled([_read(file) for file in files])
     out.mkdir(parents=True, exist_ok=True)
-    texts = {"report.json": json.dumps(report, indent=1), "report.md": _markdown(report), "report.html": _page(report)}
+    texts = {"report.json": as_json(report), "report.md": _markdown(report), "report.html": _page(report)}
     for name, text in texts.items():
         write_atomic(out / name, text.encode(), 0o644)
     return report
@@ -78,6 +78,11 @@ def _over(
 ) -> tuple[Difference, list[float]]:
     """The mean over datasets with its interval, and the interval for datasets like these."""
     found = [report["against"][rival][part] for report in reports]
+    unknown = [
+        str(r["dataset"]) for r, one in zip(reports, found, strict=True) if None in (one["value"], one["detectable"])
+    ]
+    if unknown:
+        raise DataError(f"the reports of {', '.join(unknown)} have no {part} against {rival}, so they cannot be pooled")
     values = np.array([one["value"] for one in found])
     spreads = np.array([one["detectable"] for one in found]) / POWER_80
     noise = random.standard_normal((RESAMPLES, len(found))) * spreads

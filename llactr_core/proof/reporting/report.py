@@ -1,5 +1,6 @@
 """What the proof says: as data, as a page to read, and in one sentence."""
 
+import math
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -8,6 +9,7 @@ from llactr_core.metrics.ranking import auc
 from llactr_core.metrics.report import evaluate
 from llactr_core.proof.arms import PLAIN, WIDENED, shipped
 from llactr_core.proof.intervals import Comparison, Difference, Scores, compare
+from llactr_core.proof.reporting.numbers import gain_of
 from llactr_core.proof.reporting.perfect import perfect_calibration
 from llactr_core.proof.study import ArmResult, Outcome, Plan
 
@@ -70,8 +72,10 @@ def judge(ships: str, against: dict[str, Comparison]) -> Verdict:
     Where that holds of the controls of one part alone, values or fields, the gain is that part's.
     """
     plain = against[PLAIN]
-    gain = f"{plain.relaimpr.value:+.2%} RelaImpr [{plain.relaimpr.low:+.2%}, {plain.relaimpr.high:+.2%}]"
-    rest = f"the smallest difference that these rows could show is {plain.relaimpr.detectable:.2%}"
+    gain = gain_of(plain)
+    rest = f"the smallest difference that these rows could show is {plain.auc.detectable:.4f} AUC"
+    if math.isfinite(plain.relaimpr.detectable):
+        rest += f", or {plain.relaimpr.detectable:.2%} RelaImpr"
     if plain.auc.high < 0:
         return Verdict("worse", f"{ships} is worse than the plain backbone: {gain}. Train with enhancer 'none'.")
     if not plain.auc.is_above_zero:

@@ -12,7 +12,9 @@ from llactr_core.files import write_atomic
 from llactr_core.proof.arms import Read
 from llactr_core.proof.cuts import Chosen
 from llactr_core.proof.readings import record_reading
-from llactr_core.proof.work import REPORTS, Place, newcomers, prove
+from llactr_core.proof.reporting.numbers import defined
+from llactr_core.proof.rows import newcomers
+from llactr_core.proof.work import REPORTS, Place, prove
 from llactr_core.semantics.semantics import Semantics
 from llactr_core.training.options import TrainOptions
 from services.ctr.jobs.choosing import read_semantics, searches
@@ -70,7 +72,7 @@ def prove_dataset(context: JobContext, store: JobStore, settings: CtrSettings) -
     )
     keep(context.directory, settings.proofs / context.job.id)
     forget(settings.proofs, store)
-    gain = report["against"]["plain"]["relaimpr"]
+    gain = defined(report["against"]["plain"]["relaimpr"])
     found = {"verdict": report["verdict"], "code": report["verdict_code"], "ships": report["ships"], "gain": gain}
     return {**found, "reports": list(REPORTS)}
 

@@ -36,7 +36,7 @@ def test_the_values_are_means_over_seeds_and_backbones() -> None:
     random = np.random.default_rng(0)
     labels = random.integers(0, 2, 300).astype(np.float64)
     arm = {name: random.random((3, 300)) for name in ("fm", "deepfm")}
-    base = {name: random.random((3, 300)) for name in ("fm", "deepfm")}
+    base = {name: 0.2 * labels + random.random((3, 300)) for name in ("fm", "deepfm")}
     found = compare(Judged(labels, None), arm, base, resamples=20)
     aucs, gains, losses = [], [], []
     for name in arm:
@@ -92,3 +92,23 @@ def test_arms_that_cannot_be_compared_are_refused() -> None:
     for arm, base in (({}, {}), ({"fm": two}, {"deepfm": two}), ({"fm": three}, {"fm": three})):
         with pytest.raises(DataError):
             compare(judged, arm, base)
+
+
+def test_few_users_are_not_drawn_from_and_unknown_ones_stand_alone() -> None:
+    labels = np.tile([0.0, 1.0], 50)
+    judged, told = Judged.of(labels, np.repeat(np.arange(4), 25))
+    assert judged.groups is None
+    assert "4 of them, fewer than 10" in told[0]
+    judged, told = Judged.of(labels, np.repeat(np.arange(-1, 19), 5))
+    assert told == []
+    assert len(np.unique(judged.cluster_of())) == 19 + 5
+
+
+def test_against_a_base_below_chance_auc_speaks_and_relaimpr_does_not() -> None:
+    random = np.random.default_rng(4)
+    labels = (random.random(400) < 0.5).astype(np.float64)
+    worse, better = (probabilities(sign * (labels - 0.5) + random.normal(size=400)) for sign in (-1.0, 1.0))
+    found = compare(Judged(labels, None), {"fm": better[None]}, {"fm": worse[None]})
+    assert found.auc.low > 0
+    assert np.isnan(found.relaimpr.value)
+    assert not np.isfinite([found.relaimpr.low, found.relaimpr.high]).any()

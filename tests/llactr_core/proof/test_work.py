@@ -14,7 +14,8 @@ from llactr_core.errors import DataError, LlactrError, OptionError
 from llactr_core.proof.arms import Read
 from llactr_core.proof.options import ProveOptions
 from llactr_core.proof.reporting.pool import pool_reports, pooled
-from llactr_core.proof.work import Json, Place, newcomers, prove, user_column
+from llactr_core.proof.rows import newcomers, user_column
+from llactr_core.proof.work import Json, Place, prove
 from llactr_core.semantics.semantics import Semantics
 from llactr_core.semantics.table import FieldTable
 
@@ -73,6 +74,7 @@ def test_cold_items_are_read_from_the_rows_that_are_judged(tmp_path: Path) -> No
         {"cut": "item-cold"},
         {"cut": "users-7"},
         {"backbones": ("fm", "fm")},
+        {"methods": ("ctrl", "ctrl")},
         {"backbones": ("svm",)},
         {"backbones": ()},
         {"minutes": 0},
@@ -89,7 +91,7 @@ def test_options_that_mean_nothing_are_refused(given: dict[str, object]) -> None
 def test_columns_that_are_not_there_are_refused(tmp_path: Path) -> None:
     splits = open_dataset(write_films(tmp_path), "click")
     with pytest.raises(LlactrError, match="nobody"):
-        user_column(splits, FILM_SCHEMA, "nobody")
+        user_column(splits, FILM_SCHEMA, ProveOptions(user="nobody"))
     with pytest.raises(OptionError, match="needs 'user'"):
         proof(tmp_path, tmp_path / "out", cut="users-5", user=None)
 
