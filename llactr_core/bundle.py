@@ -1,6 +1,7 @@
 """A trained model as one directory: everything that scoring needs, and the proof that it is whole.
 
-manifest.json         format, schema, options, lineage, metrics, and the SHA-256 of every other file
+manifest.json         format, schema, options, lineage, metrics, the precision of the graph's matrix products, and the
+                      SHA-256 of every other file
 weights.safetensors   all trained weights; `embedding.table` is what the scorer looks rows up in, `bias` is w_0, and
                       `serving.pairs` are the constant weights of <v_i, v_j>, with those of the enhancer;
                       `serving.scenes` is what the aggregation encoder reads of the scene's ids (with LARR)

@@ -28,7 +28,8 @@ Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.float32]
 EVALUATIONS = 512  # of the deep part for one row, about
 MOST_ORDERS = 64
-TOLERANCE = 1e-3  # of the logit's size: beyond, graph and explanation are not of one model
+# Of the logit's size: beyond, graph and explanation are not of one model. What 8-bit products round off is in the bias.
+TOLERANCE = {"fp32": 1e-3, "int8": 0.1}
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Explanation:
     Args:
         logits: [B], the model's, before calibration.
         probabilities: [B], calibrated.
-        bias: [B], w_0, and what single precision rounded off between the sum of the parts and the logit.
+        bias: [B], w_0, and what was rounded off between the sum of the parts and the logit.
         deep_baseline: the deep part of a row whose fields are all unseen.
         first: [B, K], first-order terms.
         deep: [B, K], Shapley values of the deep part.
@@ -134,7 +135,7 @@ class Explainer:
         baseline, deep, error = self._deep(rows)
         parts = self._bias + baseline + deep.sum(1) + found["first"].sum(1)
         parts = parts + found["fm"].sum((1, 2)) + found["fie"].sum((1, 2))
-        if (np.abs(parts - logits) > TOLERANCE * np.maximum(1, np.abs(logits))).any():
+        if (np.abs(parts - logits) > TOLERANCE[scorer.precision] * np.maximum(1, np.abs(logits))).any():
             raise BundleError(f"the explanation of version {scorer.version} is of another model; restore or retrain it")
         return Explanation(
             logits=logits,

@@ -3,7 +3,7 @@
 import copy
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
@@ -32,13 +32,11 @@ from llactr_core.data.values.json_rows import JsonReader
 from llactr_core.data.vocabulary import Ids
 from llactr_core.errors import BundleError, SchemaError
 from llactr_core.files import mapped_tensor
-from llactr_core.look_up import NO_PAIRS, NO_ROWS, NO_WEIGHTS, Floats, look_up
+from llactr_core.look_up import NO_PAIRS, Floats
 from llactr_core.overlay import Added, Overlay
-from llactr_core.scene_rows import SceneRows
-from llactr_core.session import open_session
+from llactr_core.served import ROWS_AT_ONCE, ServedModel, Weights
 
 TOLERANCE = 1e-6
-ROWS_AT_ONCE = 256  # what they take in between stays in the cache next to the core
 
 Row = Mapping[str, object]
 Features: TypeAlias = Sequence[Row] | Mapping[str, Sequence[object]] | pa.Table | pa.RecordBatch
@@ -62,29 +60,6 @@ class Terms:
     bias: float
 
 
-@dataclass(frozen=True)
-class Weights:
-    """What a bundle's logit is made of: w_0 + sum_k w_k + sum_{i<j} pairs_ij <v_i, v_j> + graph(v).
-
-    Args:
-        table: [V, c], a value's embedding and then, if c > d, its w; memory-mapped.
-        width: d.
-        pairs: [K, K], or [0, 0] where there are none.
-        bias: w_0.
-        graph: ONNX, v [B, K, d] -> [B]; None where there is no such part. With scenes, (v, scenes [B, S, D']) -> [B].
-        scenes: what the graph reads of the scene's ids; None where it reads none.
-        more: [M, c], the rows of the ids from V on, an overlay's.
-    """
-
-    table: Floats
-    width: int
-    pairs: Floats
-    bias: float
-    graph: bytes | None
-    scenes: SceneRows | None = None
-    more: Floats = field(default_factory=lambda: NO_ROWS)
-
-
 class Scorer:
     """Scores rows with one loaded bundle; safe to share between threads.
 
@@ -96,7 +71,7 @@ class Scorer:
         self,
         bundle: Bundle,
         encoder: Encoder,
-        weights: Weights,
+        model: ServedModel,
         calibrator: Calibrator,
         terms: Terms | None = None,
     ) -> None:
@@ -107,10 +82,8 @@ class Scorer:
         self.terms = terms
         self.reader = JsonReader(self.schema.columns)
         self.overlay: Overlay | None = None
-        self._weights = weights
-        self._bare = (weights, encoder)  # without an overlay
-        self._session = None if weights.graph is None else open_session(weights.graph)
-        self._input = None if self._session is None else self._session.get_inputs()[0].name
+        self._model = model
+        self._bare = (model, encoder)  # without an overlay
 
     @classmethod
     def load(cls, path: Path) -> "Scorer":
@@ -132,7 +105,8 @@ class Scorer:
         if len(weights.table) != encoder.size or not len(rows) or scores.shape != (len(rows),):
             raise BundleError(f"the parts of the bundle {path} do not belong together; restore or retrain it")
         try:
-            scorer = cls(bundle, encoder, weights, calibrator, terms)
+            model = ServedModel(weights, encoder)
+            scorer = cls(bundle, encoder, model, calibrator, terms)
             found = scorer.score(rows)
             scorer.score(rows * (ROWS_AT_ONCE // len(rows)))  # so that the first large request finds all memory ready
         except Exception as error:  # onnxruntime's errors have no base of their own
@@ -151,16 +125,15 @@ class Scorer:
             ArtifactError: a row does not fit the bundle.
         """
         scorer = copy.copy(self)
-        weights, encoder = self._bare
+        model, encoder = self._bare
         scorer.overlay = overlay
-        scorer.encoder, scorer._weights = encoder, weights
+        scorer.encoder, scorer._model = encoder, model
         if overlay is not None and overlay.rows:
-            scenes = weights.scenes
+            scenes = model.weights.scenes
             scene_width = None if scenes is None else scenes.table.shape[1]
-            added = Added.of(overlay, encoder, weights.table.shape[1], scene_width)
-            with_scenes = scenes if scenes is None or added.scenes is None else scenes.with_rows(added.scenes)
+            added = Added.of(overlay, encoder, model.weights.table.shape[1], scene_width)
             scorer.encoder = encoder.with_more(added.index)
-            scorer._weights = replace(weights, more=added.table, scenes=with_scenes)
+            scorer._model = model.with_more(added.table, added.scenes)
         return scorer
 
     @property
@@ -174,10 +147,14 @@ class Scorer:
         return self.bundle.manifest
 
     @property
+    def precision(self) -> str:
+        """Of the graph's matrix products: "fp32" or "int8"."""
+        return str(self.manifest.get("precision", "fp32"))
+
+    @property
     def nbytes(self) -> int:
         """About how much memory the loaded bundle takes, in bytes: the mapped table and vocabularies, and the graph."""
-        tables = self._weights.table.nbytes + self._weights.more.nbytes
-        return tables + 3 * len(self._weights.graph or b"") + self.encoder.index.nbytes
+        return self._model.nbytes + self.encoder.index.nbytes
 
     def score(self, data: Data, *, raw: bool = False) -> npt.NDArray[np.float64]:
         """Click probabilities, float64 [B], in the order of the rows.
@@ -241,33 +218,15 @@ class Scorer:
 
     def logits_of(self, encoded: Encoded) -> npt.NDArray[np.float64]:
         """The logits of encoded rows, float64 [B]."""
-        logits = np.empty(len(encoded), np.float32)
-        for start in range(0, len(encoded), ROWS_AT_ONCE):
-            part = slice(start, start + ROWS_AT_ONCE)
-            weights = None if encoded.weights is None else encoded.weights[part]
-            v = self._look_up(encoded.ids[part], weights, self._weights.width, self._weights.pairs, logits[part])
-            if self._session is not None:
-                read = {self._input: v}
-                if self._weights.scenes is not None:
-                    read["scenes"] = self._weights.scenes.of_ids(encoded.ids[part])
-                (rest,) = self._session.run(None, read)
-                logits[part] += rest
-        return logits.astype(np.float64) + self._weights.bias
+        return self._model.logits_of(encoded)
 
     def row(self, number: int) -> Floats:
         """A copy of one row of the bundle's table, [c]."""
-        return np.array(self._weights.table[number], np.float32)
+        return np.array(self._model.weights.table[number], np.float32)
 
     def look_up(self, ids: Ids, weights: Floats | None) -> Floats:
         """Rows of the table, summed by field: float32 [B, K, d (+ 1)], and the scene's rows behind them (+ D')."""
-        rows = self._look_up(ids, weights, self._weights.table.shape[1], NO_PAIRS, np.empty(len(ids), np.float32))
-        return rows if self._weights.scenes is None else self._weights.scenes.beside(rows, ids)
-
-    def _look_up(self, ids: Ids, weights: Floats | None, width: int, pairs: Floats, logits: Floats) -> Floats:
-        v = np.empty((len(ids), len(self.encoder.encoders), width), np.float32)
-        slot_weights = NO_WEIGHTS if weights is None else weights
-        look_up(self._weights.table, self._weights.more, ids, slot_weights, self.encoder.slot_field, pairs, v, logits)
-        return v
+        return self._model.look_up(ids, weights)
 
     def _verify(self, found: npt.NDArray[np.float64], expected: npt.NDArray[np.float64]) -> None:
         difference = float(np.abs(found - expected).max())
@@ -286,13 +245,9 @@ def _weights(bundle: Bundle, encoder: Encoder) -> Weights:
     if bundle.format_version < 3:  # the graph takes whole rows of the table, and is all of the logit
         return Weights(table, table.shape[1], NO_PAIRS, 0.0, graph)
     with safe_open(file, "numpy") as tensors:
-        names = tensors.keys()
-        pairs = tensors.get_tensor(PAIRS) if PAIRS in names else NO_PAIRS
-        bias = float(tensors.get_tensor(BIAS))
-        scenes = SceneRows.of(encoder, tensors.get_tensor(SCENES)) if SCENES in names else None
-    options = bundle.manifest["options"]
-    width = int(options["width"])  # type: ignore[index]
-    return Weights(table, width, pairs, bias, graph, scenes)
+        beside = {name: tensors.get_tensor(name) for name in (BIAS, PAIRS, SCENES) if name in tensors.keys()}  # noqa: SIM118
+    width = int(bundle.manifest["options"]["width"])  # type: ignore[index]
+    return Weights.of(table, beside, width, graph, encoder)
 
 
 def _terms(bundle: Bundle) -> Terms | None:

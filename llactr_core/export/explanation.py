@@ -1,14 +1,12 @@
 """The terms of a trained model's logit, in ONNX: what `llactr_core.explainer` reads."""
 
-from pathlib import Path
-
 import torch
 from torch import Tensor, nn
 
 from llactr_core.enhancers.base import pair_terms
 from llactr_core.enhancers.larr.larr import Larr
 from llactr_core.enhancers.model import CTRModel, with_field
-from llactr_core.export.onnx_file import write_onnx
+from llactr_core.export.onnx_file import onnx_of
 from llactr_core.models.base import Terms
 from llactr_core.models.embedding import split_rows
 
@@ -63,15 +61,15 @@ class SceneExplanationGraph(nn.Module):
         return _named(Terms(first, pairs, rest), None)
 
 
-def export_explanation(model: CTRModel, path: Path) -> None:
-    """Write the terms of the logit as ONNX; a term that the model does not have is no output."""
+def exported_explanation(model: CTRModel) -> bytes:
+    """The terms of the logit as ONNX; a term that the model does not have is no output."""
     columns = model.embedding.table.shape[1]
     graph: nn.Module = ExplanationGraph(model)
     if isinstance(model.enhancer, Larr):
         columns += model.enhancer.options.width
         graph = SceneExplanationGraph(model, model.enhancer)
     example = torch.zeros(2, model.embedding.fields, columns)
-    write_onnx(graph.eval(), {"rows": example}, list(graph(example)), path)
+    return onnx_of(graph.eval(), {"rows": example}, list(graph(example)))
 
 
 def _named(terms: Terms, fie: Tensor | None) -> Named:

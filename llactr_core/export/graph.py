@@ -1,13 +1,11 @@
 """What is left of a trained model behind the table look-up and the weighted pairs, in ONNX."""
 
-from pathlib import Path
-
 import torch
 from torch import Tensor, nn
 
 from llactr_core.enhancers.larr.larr import Larr
 from llactr_core.enhancers.model import CTRModel, with_field
-from llactr_core.export.onnx_file import write_onnx
+from llactr_core.export.onnx_file import onnx_of
 from llactr_core.models.base import Backbone
 
 
@@ -48,16 +46,14 @@ class SceneGraph(nn.Module):
         return logit if rest is None else logit + rest
 
 
-def export_graph(model: CTRModel, path: Path) -> None:
-    """Write rest [B] = graph(v [B, K, d]) as ONNX; no file where the logit has no rest.
+def exported_graph(model: CTRModel) -> bytes | None:
+    """rest [B] = graph(v [B, K, d]) as ONNX; None where the logit has no rest.
 
     With LARR it is graph(v, scenes [B, S, D']).
     """
     example = torch.zeros(2, model.embedding.fields, model.embedding.width)
     if isinstance(model.enhancer, Larr):
         scenes = torch.zeros(2, len(model.enhancer.slots), model.enhancer.options.width)
-        write_onnx(SceneGraph(model, model.enhancer).eval(), {"v": example, "scenes": scenes}, ["rest"], path)
-        return
+        return onnx_of(SceneGraph(model, model.enhancer).eval(), {"v": example, "scenes": scenes}, ["rest"])
     graph = RestGraph(model.backbone).eval()
-    if graph(example) is not None:
-        write_onnx(graph, {"v": example}, ["rest"], path)
+    return None if graph(example) is None else onnx_of(graph, {"v": example}, ["rest"])

@@ -1,18 +1,17 @@
-"""A module as an ONNX file."""
+"""A module as ONNX."""
 
 import contextlib
 import io
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 
-def write_onnx(module: nn.Module, example: Mapping[str, Tensor], outputs: Sequence[str], path: Path) -> None:
-    """Write outputs = module(*inputs) as ONNX; the inputs' first dimension is the batch and may be of any size.
+def onnx_of(module: nn.Module, example: Mapping[str, Tensor], outputs: Sequence[str]) -> bytes:
+    """outputs = module(*inputs) as ONNX; the inputs' first dimension is the batch and may be of any size.
 
     Args:
         example: an example of each input, by name.
@@ -34,4 +33,4 @@ def write_onnx(module: nn.Module, example: Mapping[str, Tensor], outputs: Sequen
     content = program.model_proto
     for part in (content, content.graph, *content.graph.node, *content.graph.value_info):
         part.ClearField("metadata_props")  # holds stack traces with paths of the machine that exported it
-    path.write_bytes(content.SerializeToString(deterministic=True))
+    return bytes(content.SerializeToString(deterministic=True))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from llactr_core.data.canonical import canonical_array
-from llactr_core.data.encoding import Encoder
+from llactr_core.data.encoding import Encoded, Encoder
 from llactr_core.data.labels import read_labels
 from llactr_core.data.read import Source
 from llactr_core.errors import DataError
@@ -30,6 +30,12 @@ class Rows:
     def __len__(self) -> int:
         """The number of rows N."""
         return len(self.labels)
+
+    @property
+    def encoded(self) -> Encoded:
+        """The ids and weights as an encoder gives them."""
+        weights: npt.NDArray[np.float32] | None = None if self.weights is None else self.weights.numpy()
+        return Encoded(self.ids.numpy(), weights)
 
     def take(self, chosen: npt.NDArray[np.bool_]) -> "Rows":
         """The chosen ones, by a bool [N]."""

@@ -1,5 +1,6 @@
 """The valid rows of a run: what stops it, what calibrates it, and what it is judged on."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,19 +8,18 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from llactr_core.calibration import Calibrator
-from llactr_core.data.encoding import Encoded, Encoder
+from llactr_core.data.encoding import Encoder
 from llactr_core.data.holdout import CALIBRATION, GATE, STOPPING, gate_rows, held_out_parts
 from llactr_core.data.read import Source
 from llactr_core.data.reference import Reference
-from llactr_core.enhancers.model import CTRModel
 from llactr_core.metrics.report import evaluate
 from llactr_core.schema import Schema
 from llactr_core.training.calibrate import calibrate
 from llactr_core.training.data import Rows
-from llactr_core.training.loop import logits_of
 from llactr_core.training.options import TrainOptions
 
 MOST_GATE_ROWS = 20_000
+Logits = Callable[[Rows], npt.NDArray[np.float64]]  # [B], before calibration
 
 
 @dataclass(frozen=True)
@@ -49,29 +49,28 @@ class HeldOut:
             return cls(stopping, calibration, judging, share)
         return cls(valid, None, valid, 0.0)
 
-    def fitted(self, model: CTRModel, options: TrainOptions) -> Calibrator:
-        """The calibration of a trained model."""
+    def fitted(self, logits_of: Logits, options: TrainOptions) -> Calibrator:
+        """The calibration of a model with these logits."""
         if self.calibration is None:
             return Calibrator()
-        logits = logits_of(model, self.calibration).double().numpy()
-        return calibrate(logits, self.calibration.labels.numpy(), options.calibration)
+        return calibrate(logits_of(self.calibration), self.calibration.labels.numpy(), options.calibration)
 
-    def measured(self, model: CTRModel, calibrator: Calibrator) -> dict[str, object]:
+    def measured(self, logits_of: Logits, calibrator: Calibrator) -> dict[str, object]:
         """The metrics on the gate's rows, calibrated and before; empty where there are none."""
         if self.judging is None:
             return {}
-        logits = logits_of(model, self.judging).double().numpy()
+        logits = logits_of(self.judging)
         labels, groups = self.judging.labels.numpy(), self.judging.groups
         after = evaluate(labels, calibrator.probabilities(logits), groups)
         before = evaluate(labels, Calibrator().probabilities(logits), groups)
         counts = {"rows": len(labels), "clicks": int(labels.sum()), "is_independent": self.share > 0}
         return {**after, **counts, "calibration": calibrator.method, "uncalibrated": before}
 
-    def reference(self, model: CTRModel, calibrator: Calibrator, encoder: Encoder) -> Reference:
+    def reference(self, logits_of: Logits, calibrator: Calibrator, encoder: Encoder) -> Reference:
         """The histograms of the rows that training did not see."""
         rows = self.judging or self.stopping
-        scores = calibrator.probabilities(logits_of(model, rows).double().numpy())
-        return Reference.measure(encoder, encoded(rows), scores)
+        scores = calibrator.probabilities(logits_of(rows))
+        return Reference.measure(encoder, rows.encoded, scores)
 
     def rows_as_they_came(self, valid: Source, schema: Schema) -> pa.Table | None:
         """The gate's rows with the schema's columns, the label and the group; None where there are none."""
@@ -80,9 +79,3 @@ class HeldOut:
         columns = dict.fromkeys([*schema.columns, str(schema.label), *([schema.group] if schema.group else [])])
         part = GATE if self.share else STOPPING
         return gate_rows(valid, list(columns), self.share, part, MOST_GATE_ROWS)
-
-
-def encoded(rows: Rows) -> Encoded:
-    """The ids and weights of rows as an encoder gives them."""
-    weights: npt.NDArray[np.float32] | None = None if rows.weights is None else rows.weights.numpy()
-    return Encoded(rows.ids.numpy(), weights)

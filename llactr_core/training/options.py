@@ -41,7 +41,13 @@ class TrainOptions(BaseModel):
     )
     precision: Literal["fp32", "bf16"] = Setting(
         default="fp32",
-        description="bf16 rounds the inputs of matrix products while training; weights and the served model stay fp32.",
+        description="bf16 rounds the inputs of matrix products while training; weights stay fp32.",
+    )
+    served_precision: Literal["fp32", "int8"] = Setting(
+        default="fp32",
+        description="int8 rounds the matrix products of the served graph, which scores large requests up to twice as "
+        "fast, if that loses no more than 0.0005 of AUC on valid; else the graph stays fp32. Scores move by up to some "
+        "thousandths.",
     )
     epochs: int = Setting(default=30, ge=1, le=1000)
     patience: int = Setting(default=3, ge=1, description="Evaluations without a better validation AUC before the end.")
@@ -70,6 +76,11 @@ class TrainOptions(BaseModel):
     def batch_for(self, rows: int) -> int:
         """The number of rows in a step when train has `rows`."""
         return self.batch_size or min(4096, max(256, rows // 128))
+
+    @property
+    def tunes_scenes(self) -> bool:
+        """Whether a language model is changed for LARR's scenes."""
+        return self.enhancer == "larr" and self.larr.tunes
 
     @classmethod
     def parse(cls, content: object) -> "TrainOptions":

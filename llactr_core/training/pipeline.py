@@ -6,11 +6,11 @@ import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
 
 from llactr_core import __version__
 from llactr_core.bundle import (
@@ -20,10 +20,7 @@ from llactr_core.bundle import (
     GATE_ROWS,
     GOLDEN,
     GRAPH,
-    PAIRS,
     SCENE_VALUES,
-    SCENES,
-    TABLE,
     VALUES,
     WEIGHTS,
     Bundle,
@@ -36,9 +33,7 @@ from llactr_core.data.read import Source
 from llactr_core.data.splits import Splits
 from llactr_core.enhancers.larr.larr import Larr
 from llactr_core.enhancers.llactr import Llactr
-from llactr_core.enhancers.model import CTRModel
-from llactr_core.export.explanation import export_explanation
-from llactr_core.export.graph import export_graph
+from llactr_core.export.explanation import exported_explanation
 from llactr_core.metrics.report import evaluate
 from llactr_core.progress import Progress, ProgressCallback, within
 from llactr_core.schema import Schema
@@ -48,10 +43,11 @@ from llactr_core.training.align import Aligned, align
 from llactr_core.training.build import value_projection
 from llactr_core.training.checkpoint import Checkpoint
 from llactr_core.training.data import Rows
-from llactr_core.training.loop import logits_of
+from llactr_core.training.held_out import Logits
 from llactr_core.training.options import TrainOptions
 from llactr_core.training.prepared import Prepared
-from llactr_core.training.run import train_model
+from llactr_core.training.run import Trained, train_model
+from llactr_core.training.serving import Serving, exact, with_int8
 from llactr_core.training.warm import WarmStart
 
 GOLDEN_ROWS = 16
@@ -104,29 +100,21 @@ def train_bundle(
     begin = warm if aligned is None else aligned.start
     checkpoint = Checkpoint(checkpoints, _run_key(splits, schema, semantics, options, begin))
     trained = train_model(data, semantics, options, checkpoint, tell, warm=begin)
-    encoder, model, history, held_out = data.encoder, trained.model, trained.history, trained.held_out
+    encoder, model, held_out = data.encoder, trained.model, trained.held_out
 
     progress(Progress("exporting", 0.99))
-    calibrator = held_out.fitted(model, options)
-    metrics: dict[str, object] = {"valid": history.evaluations[history.best]}
-    if held_out.judging is not None:
-        metrics["held_out"] = held_out.measured(model, calibrator)
-    if read_test:
-        test = data.test()
-        probabilities = calibrator.probabilities(logits_of(model, test).double().numpy())
-        metrics["test"] = evaluate(test.labels.numpy(), probabilities, test.groups)
-    metrics["training"] = {
-        "seconds": round(history.seconds, 3),
-        "total_seconds": round(time.monotonic() - started, 3),
-        "steps": history.step,
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "evaluations": history.evaluations,
-    }
+    serving = exact(model)
+    if options.served_precision == "int8":
+        serving = with_int8(serving, model, encoder, data.train, held_out.stopping)
+    calibrator = held_out.fitted(serving.logits, options)
+    metrics = _measured(trained, serving, calibrator, data.test() if read_test else None)
+    metrics["training"] |= {"total_seconds": round(time.monotonic() - started, 3)}
     if aligned is not None:
         metrics["alignment"] = aligned.measured
     manifest: dict[str, object] = {
         "schema": schema.model_dump(mode="json"),
         "options": options.model_dump(mode="json"),
+        "precision": serving.precision,
         "lineage": {
             "schema_fingerprint": schema.fingerprint,
             "data": {name: source.digest() for name, source in _named(splits)},
@@ -146,9 +134,10 @@ def train_bundle(
 
     def write_files(directory: Path) -> None:
         encoder.save(directory)
-        save_file(_weights(model), directory / WEIGHTS)
-        export_graph(model, directory / GRAPH)
-        export_explanation(model, directory / EXPLANATION)
+        save_file(serving.tensors, directory / WEIGHTS)
+        if serving.graph is not None:
+            (directory / GRAPH).write_bytes(serving.graph)
+        (directory / EXPLANATION).write_bytes(exported_explanation(model))
         if semantics.fields is not None:
             semantics.fields.save(directory / FIELD_TABLE)
         if semantics.values is not None and offsets is not None:
@@ -157,11 +146,11 @@ def train_bundle(
         if semantics.values is not None and isinstance(enhancer, Larr):
             enhancer.projection(semantics.values.recipe).save(directory / SCENE_VALUES)
         (directory / CALIBRATION).write_text(json.dumps(calibrator.as_json()), encoding="utf-8")
-        held_out.reference(model, calibrator, encoder).save(directory)
+        held_out.reference(serving.logits, calibrator, encoder).save(directory)
         rows = held_out.rows_as_they_came(splits.valid, schema)
         if rows is not None:
             pq.write_table(rows, directory / GATE_ROWS)
-        golden = _golden(model, encoder, splits, calibrator)
+        golden = _golden(serving.logits, encoder, splits, calibrator)
         (directory / GOLDEN).write_text(json.dumps(golden), encoding="utf-8")
 
     bundle = write_bundle(out, manifest, metrics, write_files)
@@ -169,21 +158,28 @@ def train_bundle(
     return bundle
 
 
-@torch.no_grad()
-def _weights(model: CTRModel) -> dict[str, Tensor]:
-    """All trained weights, and what the scorer reads of them."""
-    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    weights[TABLE] = model.folded().contiguous()
-    pairs, fields = model.constant_pairs(), model.embedding.fields
-    if pairs is not None:
-        weights[PAIRS] = pairs[:fields, :fields].contiguous()  # those of one more field are in the graph
-    if isinstance(model.enhancer, Larr):
-        weights[SCENES] = model.enhancer.scene_rows()
-    return weights
+def _measured(trained: Trained, serving: Serving, calibrator: Calibrator, test: Rows | None) -> dict[str, Any]:
+    """Metrics by split, what training took, and what rounding the graph cost where it was asked for."""
+    history, held_out = trained.history, trained.held_out
+    metrics: dict[str, Any] = {"valid": history.evaluations[history.best]}
+    if held_out.judging is not None:
+        metrics["held_out"] = held_out.measured(serving.logits, calibrator)
+    if test is not None:
+        probabilities = calibrator.probabilities(serving.logits(test))
+        metrics["test"] = evaluate(test.labels.numpy(), probabilities, test.groups)
+    if serving.rounding is not None:
+        metrics["rounding"] = serving.rounding
+    metrics["training"] = {
+        "seconds": round(history.seconds, 3),
+        "steps": history.step,
+        "parameters": sum(p.numel() for p in trained.model.parameters()),
+        "evaluations": history.evaluations,
+    }
+    return metrics
 
 
-def _golden(model: CTRModel, encoder: Encoder, splits: Splits, calibrator: Calibrator) -> dict[str, object]:
-    """Some validation rows, one row with nothing known in it, and their calibrated scores by the trained model."""
+def _golden(logits_of: Logits, encoder: Encoder, splits: Splits, calibrator: Calibrator) -> dict[str, object]:
+    """Some validation rows, one row with nothing known in it, and their calibrated scores as they are served."""
     columns = list(encoder.schema.columns)
     batch = next(iter(splits.valid.batches(columns))).slice(0, GOLDEN_ROWS)
     values = [[_plain(value) for value in plain_array(column).to_pylist()] for column in batch.columns]
@@ -191,8 +187,8 @@ def _golden(model: CTRModel, encoder: Encoder, splits: Splits, calibrator: Calib
     rows += [{}, dict.fromkeys(columns, "\u0000never seen")]
     encoded = encoder.encode_rows(rows)
     weights = None if encoded.weights is None else torch.from_numpy(encoded.weights)
-    logits = logits_of(model, Rows(torch.from_numpy(encoded.ids), weights, torch.zeros(len(rows)), None))
-    return {"rows": rows, "scores": calibrator.probabilities(logits.double().numpy()).tolist()}
+    logits = logits_of(Rows(torch.from_numpy(encoded.ids), weights, torch.zeros(len(rows)), None))
+    return {"rows": rows, "scores": calibrator.probabilities(logits).tolist()}
 
 
 def _plain(value: object) -> object:

@@ -58,7 +58,7 @@ def test_a_promotion_on_one_is_seen_by_the_other(
         for version in [*versions, *versions]:
             seen = len(caller.answers)
             assert move(first, version).status_code == 200
-            wait_until(lambda: caller.answers[-1][2] == version and len(caller.answers) > seen, SEEN_S, "the move")  # noqa: B023
+            wait_until(lambda: len(caller.answers) > seen and caller.answers[-1][2] == version, SEEN_S, "the move")  # noqa: B023
     assert caller.wrong({bundle.version: Scorer.load(bundle.path) for bundle in bundles.values()}) == []
 
 
