@@ -29,6 +29,7 @@ from llactr_core.training.loop import logits_of
 from llactr_core.training.options import TrainOptions
 from llactr_core.training.prepared import Prepared
 from llactr_core.training.run import Trained, train_model
+from llactr_core.training.serving import exact_logits
 from llactr_core.training.warm import WarmStart
 
 TRIALS: tuple[Mapping[str, object], ...] = (
@@ -157,7 +158,7 @@ def measured(method: str, task: Task, trials: int) -> dict[str, Any]:
 
 
 def _judged(run: Run, data: Prepared) -> dict[str, float]:
-    calibrator = run.trained.held_out.fitted(run.trained.model, run.options)
+    calibrator = run.trained.held_out.fitted(exact_logits(run.trained.model), run.options)
     test = data.test()
     logits = logits_of(run.trained.model, test).double().numpy()
     return evaluate(test.labels.numpy(), calibrator.probabilities(logits))

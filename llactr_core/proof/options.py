@@ -2,10 +2,13 @@
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError, model_validator
 from pydantic import Field as Setting
 
+from llactr_core.enhancers.ctrl.options import CtrlOptions
+from llactr_core.enhancers.larr.options import LarrOptions
 from llactr_core.errors import OptionError
+from llactr_core.training.options import TrainOptions
 
 Backbone = Literal["fm", "deepfm", "fwfm", "fmfm", "finalmlp", "wukong", "autoint"]
 Cut = Literal["none", "item-cold", "users-5", "users-20", "learning-curve"]
@@ -54,6 +57,8 @@ class ProveOptions(BaseModel):
     )
 
     epochs: int = Setting(default=30, ge=1, le=1000, description="Of each run, at most.")
+    ctrl: dict[str, JsonValue] = Setting(default_factory=dict, description="CTRL's own options, as in training.")
+    larr: dict[str, JsonValue] = Setting(default_factory=dict, description="LARR's own options, as in training.")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -62,6 +67,17 @@ class ProveOptions(BaseModel):
         for what, names in (("backbone", self.backbones or ()), ("method", self.methods)):
             if len(set(names)) < len(names):
                 raise ValueError(f"a {what} is given twice; name each once")
+        return self
+
+    @model_validator(mode="after")
+    def _own_options_fit(self) -> Self:
+        unasked = [name for name in self.fixed if name not in self.methods]
+        if unasked:
+            raise ValueError(f"there are options of {' and '.join(unasked)}, which is none of the methods; add it")
+        try:
+            TrainOptions.parse(self.fixed)
+        except OptionError as error:
+            raise ValueError(error.detail) from error
         return self
 
     @classmethod
@@ -93,6 +109,21 @@ class ProveOptions(BaseModel):
     def its_seeds(self) -> tuple[int, ...]:
         """Those that are taken."""
         return tuple(range(1, 1 + (self.seeds or (QUICK_SEEDS if self.quick else SEEDS))))
+
+    @property
+    def its_larr(self) -> LarrOptions:
+        """LARR's options; with quick its tuning is short where nothing else was asked for."""
+        return LarrOptions.model_validate({**(QUICK_SCENES if self.quick else {}), **self.larr})
+
+    @property
+    def its_ctrl(self) -> CtrlOptions:
+        """CTRL's options."""
+        return CtrlOptions.model_validate(self.ctrl)
+
+    @property
+    def fixed(self) -> dict[str, object]:
+        """What was given of the methods' own options, as `TrainOptions` names it: the same in every run."""
+        return {name: given for name, given in (("ctrl", self.ctrl), ("larr", self.larr)) if given}
 
     @property
     def its_minutes(self) -> float | None:

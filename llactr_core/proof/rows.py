@@ -9,11 +9,9 @@ from llactr_core.data.encoding import Encoder
 from llactr_core.data.labels import read_labels
 from llactr_core.data.read import Source, require_column
 from llactr_core.data.splits import Splits
-from llactr_core.enhancers.ctrl.options import Nouns
 from llactr_core.enhancers.ctrl.sentences import SentenceTemplate
-from llactr_core.enhancers.larr.options import LarrOptions
 from llactr_core.enhancers.larr.read import read_texts
-from llactr_core.enhancers.larr.scenes import scene_fields
+from llactr_core.enhancers.larr.scenes import scene_fields, scene_values
 from llactr_core.errors import DataError, OptionError
 from llactr_core.proof.cuts import few_rows, item_cold, thinned
 from llactr_core.proof.options import ProveOptions
@@ -45,8 +43,9 @@ class Asked:
         """The rows that the options ask for; labels, columns and methods are checked.
 
         Raises:
-            DataError: a column is missing, or a part that is read has too few rows of a class.
-            OptionError: few users were asked for and nothing names them, or LARR and the schema marks no scene.
+            DataError: a column is missing, a part that is read has too few rows of a class, or train has not what LARR
+                is tuned on.
+            OptionError: few users were asked for and nothing names them, or LARR, and there is no scene.
             SchemaError: CTRL was asked for, and no field can be told in a sentence.
         """
         for column in schema.columns:
@@ -62,8 +61,8 @@ class Asked:
             if options.cut == "none":
                 raise
             raise DataError(f"with cut {options.cut!r}: {error.detail}", row=error.row, field=error.field) from error
-        _require_methods(chosen.train, schema, options)
         few = few_enough(chosen, label, user, final=options.final) if options.quick else chosen
+        _require_methods(few.train, schema, options)
         return cls(few, schema, user)
 
 
@@ -153,6 +152,8 @@ def _require_methods(train: Source, schema: Schema, options: ProveOptions) -> No
         return
     encoder = Encoder.fit(schema, train.batches(schema.columns))
     if "ctrl" in options.methods:
-        SentenceTemplate.of(encoder, Nouns())
+        SentenceTemplate.of(encoder, options.its_ctrl.nouns)
     if "larr" in options.methods:
-        read_texts(encoder, train, LarrOptions())
+        scene_values(encoder)
+        if options.its_larr.tunes:
+            read_texts(encoder, train, options.its_larr)

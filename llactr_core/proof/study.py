@@ -34,6 +34,7 @@ from llactr_core.training.loop import History, logits_of
 from llactr_core.training.options import TrainOptions
 from llactr_core.training.prepared import Prepared
 from llactr_core.training.run import EvaluationCallback, Trained, train_model
+from llactr_core.training.serving import exact_logits
 
 SEARCHING = 0.5  # of the time that is left goes to the searches
 Floats = npt.NDArray[np.float64]
@@ -194,7 +195,8 @@ class Study:
         """About how many seconds CTRL's stage 1 takes for all backbones; 0 where CTRL is no arm."""
         if not any(arm.method == "ctrl" for arm in self.arms):
             return 0.0
-        return len(self._plan.backbones) * seconds_of_alignment(self._plain, self._plan.language_model)
+        epochs = TrainOptions.parse(self._plan.fixed).ctrl.epochs
+        return epochs * len(self._plan.backbones) * seconds_of_alignment(self._plain, self._plan.language_model)
 
     def _without_the_unread(self) -> None:
         """Leave the untuned model's arm out where nobody asked it."""
@@ -281,7 +283,7 @@ class Study:
         if file.exists():
             return np.asarray(np.load(file), np.float64)
         trained = self._trained(arm, semantics, options)
-        calibrator = trained.held_out.fitted(trained.model, options)
+        calibrator = trained.held_out.fitted(exact_logits(trained.model), options)
         rows = self._rows_to_judge(self._data(arm))
         scores = calibrator.probabilities(logits_of(trained.model, rows).double().numpy())
         with replacing(file) as beside, beside.open("wb") as written:

@@ -21,7 +21,8 @@ from llactr_core.proof.reporting.report import Json, report_of
 from llactr_core.proof.rows import CURVE, Asked, share_of
 from llactr_core.proof.study import Plan, Study
 from llactr_core.schema import Schema
-from llactr_core.semantics.weights import DEFAULT_MODEL
+from llactr_core.semantics.encoder import choose_device
+from llactr_core.semantics.weights import DEFAULT_MODEL, resolve_model
 from llactr_core.training.prepared import Prepared
 
 LEAST_SEEDS = 2
@@ -71,11 +72,15 @@ def prove(
 
     Raises:
         DataError, SchemaError, OptionError: data, schema or options do not fit.
+        NotFoundError: what CTRL reads rows with is not here.
     """
     began = time.monotonic()
     minutes = options.its_minutes
     until = None if minutes is None else began + 60 * minutes
     asked = Asked.of(splits, schema, options)
+    if "ctrl" in options.methods:
+        resolve_model(language_model)
+        choose_device(options.its_ctrl.device)
     plan = Plan(
         tuple(options.its_backbones),
         options.its_trials,
@@ -88,6 +93,7 @@ def prove(
         item=options.item,
         methods=options.methods,
         language_model=language_model,
+        fixed=options.fixed,
         until=until,
     )
     read = reader(asked.splits)

@@ -10,6 +10,7 @@ import typer
 
 from services.cli.console import AsJson, CommandError, result, say
 from services.cli.display import Display
+from services.cli.options import parse_options
 from services.cli.reading import dataset_of, scenes_of, semantics_of
 
 if TYPE_CHECKING:
@@ -48,14 +49,22 @@ def prove(
     trials: Annotated[int | None, typer.Option(min=1, help="Of the first backbone's searches; default 12.")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Of the judged runs; default 5, with --quick 3.")] = None,
     language_model: Annotated[str | None, typer.Option(help="What reads fields and values.")] = None,
+    options: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--option", "-o", metavar="KEY=VALUE", help="ctrl.KEY or larr.KEY, an option of a method; may be repeated."
+        ),
+    ] = None,
     pool: Annotated[
         list[Path] | None, typer.Option(help="A report.json; give several: what they say together.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Tune, train and judge every arm: plain, widened, LLaCTR, its parts and controls; a killed run goes on."""
+    from llactr_core.enhancers.larr.model import check_model
     from llactr_core.proof.options import ProveOptions
     from llactr_core.proof.rows import Asked
+    from llactr_core.semantics.weights import DEFAULT_MODEL
 
     if pool and data is not None:
         raise CommandError("give --data, a dataset to work on, or --pool, the reports of earlier runs, and not both")
@@ -74,19 +83,30 @@ def prove(
             "backbones": _names(backbones),
             "methods": _names(methods) or (),
         }
-        options = ProveOptions.parse(given)
+        chosen = ProveOptions.parse({**given, **_own(options)})
         splits, read_schema = dataset_of(data, label, schema)
-        Asked.of(splits, read_schema, options)
+        Asked.of(splits, read_schema, chosen)
+        if "larr" in chosen.methods:
+            check_model(language_model or DEFAULT_MODEL, chosen.its_larr)
         out.mkdir(parents=True, exist_ok=True)
         with _alone(out), Display() as display:
-            reader = _Reader(read_schema, language_model, options, out, display)
-            report = _proved(splits, read_schema, options, reader, out, display, language_model)
+            reader = _Reader(read_schema, language_model, chosen, out, display)
+            report = _proved(splits, read_schema, chosen, reader, out, display, language_model)
     say(f"{report['verdict']}\nreport {out / 'report.html'}, report.md, report.json")
     result({"verdict": report["verdict"], "code": report["verdict_code"], "report": str(out / "report.json")}, as_json)
 
 
 def _names(given: str | None) -> tuple[str, ...] | None:
     return None if given is None else tuple(name.strip() for name in given.split(","))
+
+
+def _own(options: list[str] | None) -> dict[str, object]:
+    """The options of methods; all others have flags."""
+    own = parse_options(options) or {}
+    others = sorted(own.keys() - {"ctrl", "larr"})
+    if others:
+        raise CommandError(f"--option is for ctrl.KEY and larr.KEY, not for {others[0]!r}; see llactr prove --help")
+    return own
 
 
 def _pooled(files: list[Path], out: Path) -> dict[str, object]:
@@ -118,7 +138,8 @@ def _proved(
     place = Place(out, storage, display.progress("proof"))
     about: dict[str, object] = {"command": command}
     if options.quick:
-        short = {**QUICK_TUNING, **(QUICK_SCENES if "larr" in options.methods else {})}
+        larr = options.its_larr.model_dump(include=set(QUICK_SCENES)) if "larr" in options.methods else {}
+        short = {**QUICK_TUNING, **larr}
         told = ", ".join(f"{name} {value}" for name, value in short.items())
         about["tuning"] = f"The language model was tuned shortly ({told})"
     return prove(splits, schema, options, reader, place, about, model or DEFAULT_MODEL)
@@ -173,10 +194,7 @@ class _Reader:
         )
 
     def _scenes(self, splits: "Splits") -> "Semantics":
-        from llactr_core.enhancers.larr.options import LarrOptions
-        from llactr_core.proof.options import QUICK_SCENES
-
-        how = LarrOptions.model_validate(QUICK_SCENES if self.options.quick else {})
+        how = self.options.its_larr
         return scenes_of(splits, self.schema, self.model, how, self.out / "scenes", self.display)
 
 

@@ -16,6 +16,7 @@ Backbone: TypeAlias = Literal["fm", "deepfm", "fwfm", "fmfm", "finalmlp", "wukon
 _DATASET = "A local path or s3:// URL: a folder of train, valid and test files, or one file that is split 8:1:1."
 
 _FORCE = "Promote against the gate's refusal; needs a key with the role admin."
+CURRENT = "current"
 FEW_EPOCHS = 3
 CLEANED = ("refresh", "train", "prove")  # the kinds of jobs that start a tuning at the LLM service
 KEPT = ("backbone", "backbone_options", "width")
@@ -50,7 +51,7 @@ class TrainRequest(BaseModel):
     field_schema: str | None = Setting(
         default=None, description="The schema's name at the LLM service; by default the schema's own name."
     )
-    table_version: str = Setting(default="current", description="A version or alias of the field table.")
+    table_version: str = Setting(default=CURRENT, description="A version or alias of the field table.")
     values: bool = Setting(
         default=False, description="Let the model read the values of textual fields too; needs the enhancer llactr."
     )
@@ -95,11 +96,18 @@ class TrainRequest(BaseModel):
         """The training options, given those of the version to start from, where there is one.
 
         Raises:
-            OptionError: one is unknown or out of range, or has to stay what it was at a warm start.
+            OptionError: one is unknown or out of range, or has to stay what it was at a warm start; or a field table is
+                named where LARR makes its own.
         """
         named = {"backbone": self.backbone, "enhancer": self.enhancer}
         chosen = {name: value for name, value in named.items() if value is not None}
         options = TrainOptions.parse({**(start or {}), **self.options, **chosen})
+        if options.tunes_scenes and self.table_version != CURRENT:
+            raise OptionError(
+                f"table_version is {self.table_version!r}, but the enhancer 'larr' tunes a model and reads the scenes "
+                "with that one; leave it out, or set larr.pretrain_epochs and larr.contrast_epochs to 0 in 'options'",
+                field="table_version",
+            )
         before = options if start is None else TrainOptions.parse(start)
         for name in KEPT:
             given, kept = getattr(options, name), getattr(before, name)
@@ -149,7 +157,7 @@ class ProveRequest(ProveOptions):
     field_schema: str | None = Setting(
         default=None, description="The schema's name at the LLM service; by default the schema's own name."
     )
-    table_version: str = Setting(default="current", description="A version or alias of the field table.")
+    table_version: str = Setting(default=CURRENT, description="A version or alias of the field table.")
     model: str = Setting(
         default="proof",
         pattern=NAME_PATTERN,
@@ -224,10 +232,17 @@ class RefreshPlan(BaseModel):
         """The training options of the new version, given those of the champion.
 
         Raises:
-            OptionError: one of them is unknown or out of range.
+            OptionError: one of them is unknown or out of range, or SSFT has options where LARR tunes the model.
         """
         few = {"epochs": FEW_EPOCHS} if self.mode == "re-enhance" else {}
-        return TrainOptions.parse({**champion, **few, **self.options})
+        options = TrainOptions.parse({**champion, **few, **self.options})
+        if options.tunes_scenes and self.ssft:
+            raise OptionError(
+                f"'ssft' has {', '.join(self.ssft)}, but the enhancer 'larr' tunes the model by its own stages; give "
+                "their options as 'larr' in 'options'",
+                field="ssft",
+            )
+        return options
 
 
 class RefreshRequest(RefreshPlan):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle, islice
 from typing import Any, Self
 
 import numpy as np
@@ -12,13 +13,10 @@ from torch.nn import functional
 
 from llactr_core.enhancers.larr.options import LarrOptions
 from llactr_core.enhancers.larr.reader import Reader
-from llactr_core.enhancers.larr.texts import KINDS, Kind, Pair
-from llactr_core.errors import DataError
+from llactr_core.enhancers.larr.split import kinds_of, split, weight_of
+from llactr_core.enhancers.larr.texts import Kind, Pair
 from llactr_core.semantics.tokens import Tokens
 from llactr_core.semantics.tuning.team import Team
-
-HELD_OUT = 0.1
-FEWEST = 4  # pairs of a kind
 
 
 def info_nce(left: Tensor, right: Tensor, temperature: float, apart: Tensor) -> Tensor:
@@ -37,67 +35,57 @@ def info_nce(left: Tensor, right: Tensor, temperature: float, apart: Tensor) -> 
 
 
 def negatives(pairs: Sequence[Pair]) -> npt.NDArray[np.bool_]:
-    """Which right sides are negatives of which left ones, bool [B, B]: those of other things than either side's."""
-    left = np.array([one.left_key for one in pairs], object)
-    right = np.array([one.right_key for one in pairs], object)
-    same = (right[:, None] == right[None, :]) | (left[:, None] == left[None, :]) | (left[:, None] == right[None, :])
-    apart: npt.NDArray[np.bool_] = ~same.astype(np.bool_)
-    return apart
+    """Which right sides are negatives of which left ones, bool [B, B].
+
+    Those of other things than either side's, and of other texts: equal ones cannot be told apart.
+    """
+    same = np.zeros((len(pairs), len(pairs)), np.bool_)
+    for sides in ([(one.left_key, one.right_key) for one in pairs], [(one.left, one.right) for one in pairs]):
+        left, right = (np.array(side, object) for side in zip(*sides, strict=True))
+        for one, other in ((right, right), (left, left), (left, right)):
+            same |= (one[:, None] == other[None, :]).astype(np.bool_)
+    return ~same
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """Stage 2 as the work of a run: example i is the i-th pair of every kind; the last tenth is held out.
+    """Stage 2 as the work of a run: example i < `trained` is the i-th training pair of every kind.
 
     Args:
         reader: what is tuned.
         options: weights and temperature of the losses.
-        pairs: as many of each kind.
+        trained: examples of an epoch; a kind with fewer training pairs has them more often.
+        pairs: of each kind, as many to train as there are examples, and behind them its own held-out ones, once each.
         rows: the tokens of their left and right sides.
     """
 
     reader: Reader
     options: LarrOptions
+    trained: int
     pairs: Mapping[Kind, Sequence[Pair]]
     rows: Mapping[Kind, Sequence[tuple[Tokens, Tokens]]]
 
     @classmethod
     def of(cls, reader: Reader, pairs: Mapping[Kind, Sequence[Pair]], options: LarrOptions) -> Self:
-        """The work on some pairs.
-
-        Raises:
-            DataError: there are too few of a kind that has a weight.
-        """
-        wanted = [kind for kind in KINDS if weight_of(options, kind) > 0]
-        scarce = [kind for kind in wanted if len(pairs.get(kind, ())) < FEWEST]
-        if scarce:
-            raise DataError(
-                f"the clicks have fewer than {FEWEST} pairs of the kind {', '.join(scarce)}, which stage 2 of 'larr' "
-                "needs; set the weight of that loss to 0, or larr.contrast_epochs"
-            )
-        count = max(len(pairs[kind]) for kind in wanted)
-        even = {kind: [pairs[kind][i % len(pairs[kind])] for i in range(count)] for kind in wanted}
+        """The work on some pairs, enough of each kind that has a weight (`check_texts`)."""
+        parts = {kind: split(pairs[kind]) for kind in kinds_of(options)}
+        trained = max(len(its) for its, _ in parts.values())
+        chosen = {kind: [*islice(cycle(its), trained), *held_out] for kind, (its, held_out) in parts.items()}
         rows = {}
-        for kind, its in even.items():
+        for kind, its in chosen.items():
             sides = ([one.left for one in its], [one.right for one in its])
             left, right = (reader.encoder.tokenize(side) for side in sides)
             rows[kind] = list(zip(left, right, strict=True))
-        return cls(reader, options, even, rows)
-
-    @property
-    def count(self) -> int:
-        """Pairs of each kind."""
-        return len(next(iter(self.pairs.values())))
-
-    @property
-    def trained(self) -> int:
-        """Those that are not held out."""
-        return self.count - max(2, int(HELD_OUT * self.count))
+        return cls(reader, options, trained, chosen, rows)
 
     def batches(self, epoch: int) -> list[list[int]]:
-        """All pairs but those held out, shuffled; a batch has two at least."""
+        """All examples, shuffled; a batch has two at least."""
         order = np.random.default_rng([self.options.seed, 5, epoch]).permutation(self.trained)
-        return [part.tolist() for part in np.array_split(order, max(1, len(order) // self.options.batch_size))]
+        return self._parts(order.tolist())
+
+    def _parts(self, examples: Sequence[int]) -> list[list[int]]:
+        """In batches of about the size that was chosen, none of them much smaller."""
+        return [part.tolist() for part in np.array_split(examples, max(1, len(examples) // self.options.batch_size))]
 
     def length(self, example: int) -> int:
         """The tokens of a pair of every kind."""
@@ -117,22 +105,16 @@ class Contrast:
         return info_nce(left, right, self.options.text_temperature, apart)
 
     def judged(self, epoch: int, train_loss: float | None, team: Team) -> dict[str, Any]:
-        """The losses of the held-out pairs."""
-        held_out, size = range(self.trained, self.count), self.options.batch_size
-        parts = [held_out[start : start + size] for start in range(0, len(held_out), size)]
+        """The losses of the held-out pairs of each kind, and their weighted sum."""
+        losses: dict[str, float] = {}
         with torch.inference_mode():
-            losses: dict[str, float] = {
-                kind: sum(float(self.loss_of(kind, part)) * len(part) for part in parts) / len(held_out)
-                for kind in self.pairs
-            }
-        total = sum(weight_of(self.options, kind) * losses[kind] for kind in self.pairs)
-        return {"epoch": epoch, "train_loss": train_loss, "held_out_loss": total, **losses}
+            for kind, pairs in self.pairs.items():
+                parts = self._parts(range(self.trained, len(pairs)))
+                total = sum(float(self.loss_of(kind, part)) * len(part) for part in parts)
+                losses[kind] = total / (len(pairs) - self.trained)
+        weighted = sum(weight_of(self.options, kind) * losses[kind] for kind in self.pairs)
+        return {"epoch": epoch, "train_loss": train_loss, "held_out_loss": weighted, **losses}
 
     def merit(self, entry: Mapping[str, Any]) -> tuple[float, ...]:
         """The lower the loss, the better."""
         return (-float(entry["held_out_loss"]),)
-
-
-def weight_of(options: LarrOptions, kind: Kind) -> float:
-    """The weight of a kind's loss."""
-    return {"user_user": options.user_user, "item_item": options.item_item, "user_item": options.user_item}[kind]

@@ -14,7 +14,7 @@ class LarrOptions(BaseModel):
     Stages 1 and 2 change the language model that reads the scenes; with 0 epochs a stage is left out.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     pretrain_epochs: int = Setting(default=2, ge=0, le=1000, description="Of stage 1, over the items; 0 leaves it out.")
     mask_rate: float = Setting(

@@ -6,21 +6,22 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from llactr_core.enhancers.larr.corpus import CLICKED, Corpus
-from llactr_core.enhancers.larr.texts import KINDS, Kind, Pair, mark
+from llactr_core.enhancers.larr.texts import KINDS, LONGEST, Kind, Pair, mark, plain
 
 SHOWN = 5  # clicked items that a user's text names
 TRIES = 20  # clicks that are looked at for a pair that is wanted
 
 
 def draw_pairs(corpus: Corpus, most: int, seed: int) -> dict[Kind, list[Pair]]:
-    """At most `most` pairs of each kind, drawn at random; a kind that the clicks do not have is empty.
+    """At most `most` different pairs of each kind, drawn at random; a kind that the clicks do not have is empty.
 
     Users who clicked the same item are a pair, so are items that one user clicked, and a user with each item that he
-    clicked. The text of a user names what else he clicked, never what makes the pair.
+    clicked. The text of a user names what else he clicked, never what makes the pair. A user or item of whom there is
+    nothing to say makes no pair, and neither do two who read the same.
     """
     random = np.random.default_rng([seed, 4])
     by_item, by_user = _grouped(corpus)
-    found: dict[Kind, list[Pair]] = {kind: [] for kind in KINDS}
+    found: dict[Kind, dict[frozenset[str], Pair]] = {kind: {} for kind in KINDS}
     order = random.permutation(len(corpus.clicks))[: TRIES * most]
     for user, item in (corpus.clicks[i] for i in order):
         if all(len(pairs) >= most for pairs in found.values()):
@@ -35,12 +36,13 @@ def draw_pairs(corpus: Corpus, most: int, seed: int) -> dict[Kind, list[Pair]]:
         if others:
             other = others[int(random.integers(len(others)))]
             _add(found["item_item"], most, Pair(here, corpus.items[other].text(), item, other))
-    return found
+    return {kind: list(pairs.values()) for kind, pairs in found.items()}
 
 
-def _add(pairs: list[Pair], most: int, pair: Pair) -> None:
-    if len(pairs) < most and pair.left.strip() and pair.right.strip():
-        pairs.append(pair)
+def _add(pairs: dict[frozenset[str], Pair], most: int, pair: Pair) -> None:
+    texts = frozenset((pair.left, pair.right))
+    if len(pairs) < most and len(texts - {""}) == 2:
+        pairs.setdefault(texts, pair)
 
 
 def _grouped(corpus: Corpus) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
@@ -54,12 +56,16 @@ def _grouped(corpus: Corpus) -> tuple[dict[str, list[str]], dict[str, list[str]]
 
 
 def _user_text(corpus: Corpus, user: str, by_user: Mapping[str, Sequence[str]], without: str) -> str:
-    """The user's attributes and the last items that were clicked, but for one, each by its attributes in short."""
-    shown = [one for one in by_user[user] if one != without][-SHOWN:]
-    clicked = " | ".join(_short(corpus, item) for item in shown)
-    return f"{corpus.users[user].text()} {mark(CLICKED)} {clicked}".strip()
+    """The user's attributes and the last items that were clicked, but for one, each by its attributes in short.
+
+    Empty where there are neither.
+    """
+    shown = [_short(corpus, one) for one in by_user[user] if one != without][-SHOWN:]
+    clicked = " | ".join(item for item in shown if item)
+    return f"{corpus.users[user].text()} {f'{mark(CLICKED)} {clicked}' if clicked else ''}".strip()
 
 
 def _short(corpus: Corpus, item: str) -> str:
     """An item without its description and without marks."""
-    return ", ".join(value for name, value in corpus.items[item].attributes if name != corpus.described)
+    its = corpus.items[item].attributes
+    return ", ".join(plain(value[:LONGEST]) for name, value in its if name != corpus.described)

@@ -15,8 +15,8 @@ from torch.nn import functional
 
 from llactr_core.enhancers.larr.options import LarrOptions
 from llactr_core.enhancers.larr.reader import Reader
-from llactr_core.enhancers.larr.texts import LarrTexts, Thing, mark
-from llactr_core.errors import DataError, OptionError
+from llactr_core.enhancers.larr.texts import LarrTexts, Thing, mark, plain
+from llactr_core.errors import DataError
 from llactr_core.semantics.tokens import Tokens
 from llactr_core.semantics.tuning.team import Team
 
@@ -46,21 +46,14 @@ class Pretraining:
         """The sentences of some items.
 
         Raises:
-            OptionError: the model is an encoder without a mask token.
-            DataError: fewer than two items are described.
+            DataError: fewer than two items are described within the model's window.
         """
-        encoder = reader.encoder
-        if not encoder.causal_head and encoder.tokenizer.mask_token_id is None:
-            raise OptionError(
-                "stage 1 of 'larr' needs a causal model or an encoder with a mask token; set larr.pretrain_epochs to 0",
-                field="pretrain_epochs",
-            )
-        found = (_sentence(reader, item, texts.described) for item in texts.items)
+        found = (_sentence(reader, item, texts.described) for item in dict.fromkeys(texts.items))
         sentences = [one for one in found if one.end > one.start]
         if len(sentences) < 2:
             raise DataError(
-                f"stage 1 of 'larr' reads the items' {texts.described!r}, but fewer than two items have one; "
-                "set larr.pretrain_epochs to 0"
+                f"stage 1 of 'larr' reads the items' {texts.described!r}, but fewer than two items have one "
+                "that the language model has room for; set larr.pretrain_epochs to 0"
             )
         return cls(reader, options, sentences, max(1, int(HELD_OUT * len(sentences))))
 
@@ -131,7 +124,7 @@ def masked_loss(reader: Reader, rows: Sequence[Tokens], masks: Sequence[Sequence
 def _sentence(reader: Reader, item: Thing, described: str) -> Sentence:
     """The item's text with the description at its end, cut where the model's window ends."""
     encoder = reader.encoder
-    text = dict(item.attributes).get(described, "")
+    text = plain(dict(item.attributes).get(described, ""))
     before = f"{item.text(described)} {mark(described)}"
     given, whole = encoder.tokenize([before, f"{before} {text}"])
     start = next((n for n, (a, b) in enumerate(zip(given, whole, strict=False)) if a != b), len(given))

@@ -7,6 +7,7 @@ from llactr_core.data.read import Source
 from llactr_core.enhancers.larr.corpus import Corpus, distinct
 from llactr_core.enhancers.larr.options import LarrOptions
 from llactr_core.enhancers.larr.pairs import draw_pairs
+from llactr_core.enhancers.larr.split import check_texts
 from llactr_core.enhancers.larr.texts import LarrTexts
 
 
@@ -19,9 +20,12 @@ def read_texts(encoder: Encoder, train: Source, options: LarrOptions) -> LarrTex
         options: how many, and the seed.
 
     Raises:
-        DataError: the schema names no side "item" or "user", or items have fewer than two attributes in words.
+        DataError: the schema names no side "item" or "user", items have fewer than two attributes in words, too few
+            are described, or there are too few pairs of a kind.
     """
-    return texts_of(Corpus.read(encoder.schema, encoder, train), options)
+    texts = texts_of(Corpus.read(encoder.schema, encoder, train), options)
+    check_texts(texts, options)
+    return texts
 
 
 def texts_of(corpus: Corpus, options: LarrOptions) -> LarrTexts:

@@ -37,6 +37,9 @@ class MarkedEmbedding(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """Rows [..., D] of ids [...]."""
+        if not len(self.rows):
+            known_only: Tensor = self.base(ids)
+            return known_only
         is_new = ids >= self.first
         known = self.base(ids.masked_fill(is_new, 0))
         new = functional.embedding((ids - self.first).clamp(min=0, max=len(self.rows) - 1), self.rows)
@@ -62,7 +65,8 @@ class Reader:
 
     Args:
         encoder: the model, changed in place.
-        marks: the special tokens; each begins as the mean of the tokens of its words.
+        marks: the special tokens; each begins as the mean of the tokens of its words. One that the model knows stays
+            as it is.
         options: LoRA's rank and scale, and the seed.
     """
 
@@ -70,12 +74,15 @@ class Reader:
         self.encoder = encoder
         base: nn.Embedding = encoder.model.get_input_embeddings()
         tokenizer = encoder.tokenizer
+        known = tokenizer.get_vocab()
+        marks = [name for name in dict.fromkeys(marks) if name not in known]
         names = [name.strip("<|>").replace("_", " ") for name in marks]
-        words = tokenizer(names, add_special_tokens=False)["input_ids"]
+        words = tokenizer(names, add_special_tokens=False)["input_ids"] if names else []
         begin = [base.weight[row].mean(0) if row else base.weight.mean(0) for row in words]
         self.first = len(tokenizer)
         tokenizer.add_tokens([AddedToken(name, normalized=False, special=True) for name in marks], special_tokens=True)
-        self.embedding = MarkedEmbedding(base, self.first, torch.stack(begin).detach().float().clone())
+        rows = torch.stack(begin) if begin else base.weight[:0]
+        self.embedding = MarkedEmbedding(base, self.first, rows.detach().float().clone())
         encoder.model.set_input_embeddings(self.embedding)
         self.targets = add_adapter(encoder, options.tuning(1))
         self.embedding.rows.requires_grad_()  # PEFT freezes all but LoRA

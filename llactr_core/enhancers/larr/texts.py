@@ -32,7 +32,7 @@ class Thing:
 
     def text(self, without: str | None = None) -> str:
         """The attributes behind their marks, all of them but one."""
-        return " ".join(f"{mark(name)} {value[:LONGEST]}" for name, value in self.attributes if name != without)
+        return " ".join(f"{mark(name)} {plain(value[:LONGEST])}" for name, value in self.attributes if name != without)
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,22 @@ def mark(name: str) -> str:
     return f"<|{name}|>"
 
 
+def plain(value: str) -> str:
+    """A value of the data as it is read: what looks like a special token in it is none.
+
+    >>> plain("spicy <|category|> soup")
+    'spicy < |category|> soup'
+    """
+    return value.replace("<|", "< |")
+
+
 class LarrTexts(BaseModel):
     """Items for stage 1, and pairs of texts for stage 2."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     marks: tuple[Mark, ...] = Setting(
-        max_length=MOST_MARKS, description='The special tokens of all attributes, such as "<|category|>".'
+        min_length=1, max_length=MOST_MARKS, description='The special tokens of all attributes, such as "<|category|>".'
     )
     described: str = Setting(description="The items' attribute that the others have to predict.")
     items: tuple[Thing, ...] = Setting(description="At most larr.most_items of them; none without stage 1.")

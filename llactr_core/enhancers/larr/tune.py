@@ -7,8 +7,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from llactr_core.enhancers.larr.contrast import Contrast
+from llactr_core.enhancers.larr.model import check_model
 from llactr_core.enhancers.larr.pretrain import Pretraining
 from llactr_core.enhancers.larr.reader import HEAD, Reader
+from llactr_core.enhancers.larr.split import check_texts
 from llactr_core.enhancers.larr.texts import LarrTexts, LarrTuning
 from llactr_core.progress import ProgressCallback, silent, within
 from llactr_core.semantics.canary import canary_texts
@@ -52,6 +54,8 @@ def tune_reader(
         OptionError: the model cannot do what the options ask.
         DataError: there are too few items or pairs.
     """
+    check_texts(tuning.texts, tuning.options)
+    check_model(model, tuning.options)
     reader = Reader.load(model, tuning.texts.marks, tuning.options, device)
     stages = _stages(reader, tuning, work, recipe, progress)
     metrics = _metrics(stages)

@@ -59,7 +59,8 @@ def prove_dataset(context: JobContext, store: JobStore, settings: CtrSettings) -
         tuned = read_semantics(its, request.table_version, context, settings, span.part(0.01, READ))
         scenes = Semantics()
         if "larr" in options.methods:
-            larr = for_scenes(replace(recipe, splits=splits))
+            its = replace(recipe, splits=splits, options=TrainOptions(larr=options.its_larr))
+            larr = for_scenes(its)
             scenes = _scenes(larr, context, store, settings, span.part(READ, READ))
         return Read(tuned, Semantics(), scenes)
 

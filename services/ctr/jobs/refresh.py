@@ -12,7 +12,7 @@ from llactr_core.semantics.sampling import draw_samples
 from llactr_core.semantics.semantics import Semantics
 from services.ctr.jobs.llm import FieldSemantics, TuningRequest, field_semantics
 from services.ctr.jobs.recipe import Recipe, make_version, pull_table
-from services.ctr.jobs.scenes import schema_for, tuned_scenes, tunes_scenes
+from services.ctr.jobs.scenes import schema_for, schema_of, tuned_scenes, tunes_scenes
 from services.ctr.jobs.span import Span
 from services.ctr.jobs.state import StateFile
 from services.ctr.jobs.tuning import run_tuning
@@ -99,7 +99,7 @@ def _tuned(
         return _Tuning(context, store, semantics, state, recipe, request, old).run(span)
     larr = recipe.options.larr.model_copy(update={"seed": _seed(context)})
     anew = replace(recipe, options=recipe.options.model_copy(update={"larr": larr}))
-    return tuned_scenes(anew, context, store, semantics, state, span)
+    return tuned_scenes(anew, context, store, semantics, state, span, request.llm)
 
 
 def _seed(context: JobContext) -> int:
@@ -182,7 +182,7 @@ def _recipe(model: str, request: RefreshRequest, old: ModelVersion, settings: Ct
         dataset=str(path),
         splits=open_dataset(path, schema.label),
         schema=schema,
-        field_schema=schema_for(options, lineage.field_schema or schema.name),
+        field_schema=schema_for(options, schema_of(lineage) or schema.name),
         options=options,
         parent=old.version,
         start_from=old.version if request.mode == "re-enhance" else None,

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from llactr_core.data.encoding import Encoder
 from llactr_core.enhancers.larr.read import read_texts
-from llactr_core.enhancers.larr.scenes import scene_fields
+from llactr_core.enhancers.larr.scenes import scene_values
 from llactr_core.enhancers.larr.texts import LarrTuning
 from llactr_core.training.options import TrainOptions
 from services.ctr.jobs.llm import FieldSemantics, TuningRequest
@@ -12,6 +12,7 @@ from services.ctr.jobs.recipe import Recipe
 from services.ctr.jobs.span import Span
 from services.ctr.jobs.state import StateFile
 from services.ctr.jobs.tuning import run_tuning
+from services.ctr.registry.records import Lineage
 from services.shared.jobs.context import JobContext
 from services.shared.jobs.store import JobStore
 
@@ -20,7 +21,7 @@ SUFFIX = "-larr"
 
 def tunes_scenes(options: TrainOptions) -> bool:
     """Whether the language model is changed for these options' scenes."""
-    return options.enhancer == "larr" and options.larr.tunes
+    return options.tunes_scenes
 
 
 def scene_schema(name: str) -> str:
@@ -33,16 +34,29 @@ def scene_schema(name: str) -> str:
 
 
 def schema_for(options: TrainOptions, name: str) -> str:
-    """The field schema for these options, where a version before may have been of the other kind."""
-    return scene_schema(name) if tunes_scenes(options) else name.removesuffix(SUFFIX)
+    """The field schema for these options, given that of LLaCTR's tables."""
+    return scene_schema(name) if tunes_scenes(options) else name
+
+
+def schema_of(lineage: Lineage) -> str | None:
+    """The field schema of LLaCTR's tables, as a version tells it; one of LARR stands beside it."""
+    name = lineage.field_schema
+    return name.removesuffix(SUFFIX) if name is not None and lineage.enhancer == "larr" else name
 
 
 def tuned_scenes(
-    recipe: Recipe, context: JobContext, store: JobStore, semantics: FieldSemantics, state: StateFile, span: Span
+    recipe: Recipe,
+    context: JobContext,
+    store: JobStore,
+    semantics: FieldSemantics,
+    state: StateFile,
+    span: Span,
+    model: str | None = None,
 ) -> str:
     """The version of the field table whose model stages 1 and 2 have tuned, on what train says in words.
 
-    The recipe's field schema is registered. A later attempt finds the tuning that runs, or its table.
+    The recipe's field schema is registered. A later attempt finds the tuning that runs, or its table. `model` is the
+    language model; by default the LLM service's.
 
     Raises:
         OptionError, DataError: schema, options or clicks do not give what the stages read.
@@ -51,14 +65,14 @@ def tuned_scenes(
     if state.state.table_version is not None:
         return state.state.table_version
     schema, options = recipe.schema, recipe.options.larr
-    scene_fields(schema)
 
     def ask() -> tuple[str | None, str | None]:
         encoder = Encoder.fit(schema, recipe.splits.train.batches(schema.columns))
+        scene_values(encoder)
         tuning = LarrTuning(texts=read_texts(encoder, recipe.splits.train, options), options=options)
         name = recipe.field_schema or scene_schema(schema.name)
         semantics.register(name, schema)
-        request = TuningRequest(name, larr=tuning.model_dump(mode="json"))
+        request = TuningRequest(name, model=model, larr=tuning.model_dump(mode="json"))
         return semantics.start(request, f"ctr-larr-{context.job.id}")
 
     version = run_tuning(context, store, semantics, state, ask, span)

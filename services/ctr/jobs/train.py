@@ -9,7 +9,7 @@ from llactr_core.semantics.semantics import Semantics
 from services.ctr.jobs.choosing import choose_recipe
 from services.ctr.jobs.llm import field_semantics
 from services.ctr.jobs.recipe import Recipe, make_version, pull_table
-from services.ctr.jobs.scenes import schema_for, tuned_scenes, tunes_scenes
+from services.ctr.jobs.scenes import schema_for, schema_of, tuned_scenes, tunes_scenes
 from services.ctr.jobs.span import Span
 from services.ctr.jobs.state import StateFile
 from services.ctr.jobs.values import with_values
@@ -78,7 +78,7 @@ def _recipe(model: str, request: TrainRequest, start: ModelVersion | None, setti
     if schema is None:
         schema = infer_schema(splits.train, request.label or "", model).schema
     options = request.options_over(None if before is None else before.options)
-    name = request.field_schema or (before.field_schema if before else None) or schema.name
+    name = request.field_schema or (schema_of(before) if before else None) or schema.name
     return Recipe(
         model=model,
         dataset=str(path),

@@ -151,7 +151,8 @@ class Adder:
     def _check(self, model: str, version: str, lineage: Lineage, projections: Projections, values: Values) -> None:
         if not projections.fields:
             raise ConflictError(
-                f'version {version} of {model!r} was trained without value semantics; train one with "values": true'
+                f'version {version} of {model!r} was trained without value semantics; train one with "values": true, '
+                'or one with "enhancer": "larr" for the values of a scene'
             )
         unknown = sorted(set(values) - projections.fields)
         if unknown:
@@ -163,7 +164,7 @@ class Adder:
         if projections.recipe != recipe_of([str(lineage.table_version)]):
             raise ConflictError(
                 f"the values of version {version} of {model!r} were not read by the LLM service (it was trained "
-                'elsewhere and imported); train one here with "values": true'
+                f"elsewhere and imported); train one here with {_way_to(lineage)}"
             )
 
     def _rows(
@@ -184,6 +185,11 @@ class Adder:
             vectors = unit(service.embed([text_of(its, value) for its, value in wanted], table))
         pairs = zip(wanted, vectors, strict=True)
         return [projections.row_of(scorer, its, value, vector) for (its, value), vector in pairs]
+
+
+def _way_to(lineage: Lineage) -> str:
+    """What a train call says for a version of the same kind, whose values can be added."""
+    return '"enhancer": "larr"' if lineage.enhancer == "larr" else '"values": true'
 
 
 def sorted_out(scorer: Scorer, name: str, given: Sequence[object]) -> FieldOutcome:

@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from llactr_core.data.canonical import canonical
+from llactr_core.enhancers.larr.split import check_texts
 from llactr_core.enhancers.larr.texts import LarrTuning
 from llactr_core.errors import DataError, OptionError, TooLargeError
 from llactr_core.schema import Schema
@@ -118,7 +119,7 @@ def payload_of(request: RefreshRequest, schema: Schema, settings: LlmSettings) -
     Raises:
         SchemaError: samples for a field that the schema does not have.
         OptionError: the model is not allowed, or cannot do the objective.
-        DataError: no field has a sample.
+        DataError: no field has a sample, or LARR's items or pairs are too few.
         TooLargeError: more samples, items or pairs, or a longer sample, than the settings allow.
         PermissionDenied, NotFoundError: the dataset may not be read, or is not there.
     """
@@ -130,6 +131,7 @@ def payload_of(request: RefreshRequest, schema: Schema, settings: LlmSettings) -
         samples = _checked(request.samples, schema, request.ssft, settings)
     if request.larr is not None:
         _check_size(request.larr, settings)
+        check_texts(request.larr.texts, request.larr.options)
     return RefreshPayload(
         content=schema, samples=samples, dataset=dataset, model=model, ssft=request.ssft, larr=request.larr
     )

@@ -1,7 +1,15 @@
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
 import pytest
 
+from benchmarks.methods import __main__ as methods
+from benchmarks.methods.__main__ import DOCS, main
 from benchmarks.methods.measure import methods_for
-from benchmarks.methods.page import extrapolated, written
+from benchmarks.methods.page import claim, extrapolated, written
 from llactr_core.schema import Field, Schema
 
 ONE = {"dataset": "ml1m", "rows": 20_000, "trials": 3, "wall_s": 9.0, "peak_mib": 900.0, "auc": 0.7, "logloss": 0.5}
@@ -27,3 +35,36 @@ def test_larr_takes_part_where_there_is_a_scene() -> None:
     scene = Schema(name="s", fields=(Field(name="a"), Field(name="b", scene=True)))
     assert methods_for(plain) == ["plain", "llactr", "ctrl"]
     assert methods_for(scene) == ["plain", "llactr", "ctrl", "larr"]
+
+
+def test_the_claim_is_answered_from_what_was_measured() -> None:
+    fields = {**ONE, "method": "llactr", "model_s": 50.0, "training_s": 10.0}
+    rows = {**ONE, "method": "ctrl", "model_s": 1000.0, "training_s": 10.0}
+    told = claim([fields, rows, {**rows, "dataset": "alone"}], 200_000)
+    assert "| ml1m | 1000.0 s : 50.0 s = 20 at 20,000 rows | 200 | 67 | 10,000 to 100,000 rows |" in told
+    assert "alone" not in told
+    assert "At the measured size: yes." in told
+    assert "not on all of them" in claim([fields, {**rows, "model_s": 400.0}], 200_000)
+    assert claim([rows], 200_000) == ""
+
+
+def test_the_page_of_the_documentation_is_that_of_its_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copy(DOCS / "methods-measured.json", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["methods", "--page", "--out", str(tmp_path)])
+    main()
+    assert (tmp_path / "methods-measured.md").read_text() == (DOCS / "methods-measured.md").read_text()
+
+
+def test_each_measurement_is_logged_as_a_reading_of_test_and_none_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logged: list[str] = []
+
+    def measure(command: Sequence[str], **_options: object) -> None:
+        Path(command[-1]).write_text("{}", encoding="utf-8")
+
+    monkeypatch.setattr(methods, "record_reading", lambda command, _project: logged.append(command))
+    monkeypatch.setattr(subprocess, "run", measure)
+    for _ in range(2):
+        methods._measured("ml1m", tmp_path, "ctrl", 3)
+    assert logged == ["make methods (ml1m: ctrl)"]

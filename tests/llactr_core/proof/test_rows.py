@@ -8,15 +8,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from films import FILM_SCHEMA, write_films
+from takeaway import takeaway
 
 from llactr_core.data.labels import read_labels
 from llactr_core.data.splits import Splits, open_dataset
-from llactr_core.errors import DataError, LlactrError
+from llactr_core.errors import DataError, LlactrError, OptionError
+from llactr_core.proof import rows
 from llactr_core.proof.arms import Read
 from llactr_core.proof.options import ProveOptions
 from llactr_core.proof.rows import Asked, few_enough, share_of, user_column
 from llactr_core.proof.work import Place, prove
 from llactr_core.schema import Field, Schema
+from llactr_core.semantics.weights import DEFAULT_MODEL
 
 IDS = Schema(name="ids", label="click", fields=(Field(name="user", textual=False), Field(name="film", textual=False)))
 
@@ -107,3 +110,57 @@ def test_of_one_user_rows_are_kept_and_of_rare_clicks_enough(tmp_path: Path) -> 
         labels = read_labels(part, "click")
         assert len(labels) < 40_000
         assert labels.sum() >= 20
+
+
+def one_user(folder: Path) -> tuple[Splits, Schema]:
+    """A log with scenes whose train rows are all of one user."""
+    _, schema = takeaway(folder, 2000)
+    file = folder / "train.parquet"
+    table = pq.read_table(file)
+    for name in ("user_id", "age_group", "home"):
+        place = table.schema.get_field_index(name)
+        table = table.set_column(place, name, pa.array(["one"] * len(table)))
+    pq.write_table(table, file)
+    return open_dataset(folder, "click"), schema
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_what_larr_lacks_is_refused_before_anything_is_read_and_can_be_left_out(tmp_path: Path, quick: bool) -> None:
+    splits, schema = one_user(tmp_path)
+    place = Place(tmp_path / "out", optuna.storages.InMemoryStorage())
+    asked: dict[str, object] = {"methods": ("larr",), "quick": quick}
+    with pytest.raises(DataError, match=r"pairs of the kind user_user, .* set larr\.user_user"):
+        prove(splits, schema, ProveOptions.parse(asked), unread, place, {"command": ""})
+    for own in ({"user_user": 0}, {"pretrain_epochs": 0, "contrast_epochs": 0}):
+        assert Asked.of(splits, schema, ProveOptions.parse({**asked, "larr": own})).user == "user_id"
+
+
+def test_a_scene_that_train_never_has_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    splits, schema = takeaway(tmp_path, 2000)
+    rare = [field.model_copy(update={"min_count": 10_000}) if field.scene else field for field in schema.fields]
+    with pytest.raises(OptionError, match="train has no value of it"):
+        Asked.of(splits, schema.model_copy(update={"fields": tuple(rare)}), ProveOptions(methods=("larr",)))
+
+
+def test_the_rows_that_quick_leaves_are_those_that_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All rows have pairs enough, the few that are kept have none."""
+    splits, schema = takeaway(tmp_path / "log", 2000)
+    (tmp_path / "few").mkdir()
+    few, _ = one_user(tmp_path / "few")
+    monkeypatch.setattr(rows, "few_enough", lambda *_a, **_k: few)
+    with pytest.raises(DataError, match="pairs of the kind user_user"):
+        Asked.of(splits, schema, ProveOptions(quick=True, methods=("larr",)))
+
+
+@pytest.mark.parametrize(
+    ("model", "own", "said"), [("nowhere", {}, "nowhere"), (DEFAULT_MODEL, {"device": "cuda"}, "finds no GPU")]
+)
+def test_what_ctrl_needs_is_looked_for_before_anything_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, own: dict[str, object], said: str
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    splits = open_dataset(write_films(tmp_path), "click")
+    place = Place(tmp_path / "out", optuna.storages.InMemoryStorage())
+    options = ProveOptions.parse({"methods": ("ctrl",), "ctrl": own})
+    with pytest.raises(LlactrError, match=said):
+        prove(splits, FILM_SCHEMA, options, unread, place, {"command": ""}, model)

@@ -2096,6 +2096,20 @@ export interface components {
              */
             epochs?: number;
             /**
+             * Ctrl
+             * @description CTRL's own options, as in training.
+             */
+            ctrl?: {
+                [key: string]: components["schemas"]["JsonValue"];
+            };
+            /**
+             * Larr
+             * @description LARR's own options, as in training.
+             */
+            larr?: {
+                [key: string]: components["schemas"]["JsonValue"];
+            };
+            /**
              * Dataset
              * @description A local path or s3:// URL: a folder of train, valid and test files, or one file that is split 8:1:1.
              */

@@ -88,7 +88,8 @@ def test_pairs_are_of_clicks_and_a_users_text_does_not_tell_what_makes_the_pair(
     clicks = set(corpus.clicks)
     for pair in pairs["user_item"]:
         assert (pair.left_key, pair.right_key) in clicks
-        assert dict(corpus.items[pair.right_key].attributes)["item_name"] not in pair.left.split("<|clicked|>")[1]
+        clicked = pair.left.partition("<|clicked|>")[2]
+        assert dict(corpus.items[pair.right_key].attributes)["item_name"] not in clicked
     for pair in pairs["user_user"]:
         both = {i for u, i in clicks if u == pair.left_key} & {i for u, i in clicks if u == pair.right_key}
         assert both
@@ -114,7 +115,7 @@ def reference(left: Floats, right: Floats, tau: float, pairs: Sequence[Pair]) ->
 
 def test_the_contrastive_loss_is_an_infonce_without_negatives_of_the_same_thing() -> None:
     keys = [("a", "x"), ("b", "x"), ("a", "y"), ("c", "z"), ("z", "a")]
-    pairs = [Pair("l", "r", left, right) for left, right in keys]
+    pairs = [Pair(f"of {left}", f"of {right}", left, right) for left, right in keys]
     random = np.random.default_rng(0)
     left, right = random.normal(size=(5, 3)), random.normal(size=(5, 3))
     found = info_nce(torch.from_numpy(left), torch.from_numpy(right), 0.2, torch.from_numpy(negatives(pairs)))
@@ -225,7 +226,7 @@ def test_what_is_read_survives_json_and_decides_the_recipe(corpus: Corpus, model
     fewer = tuning.model_copy(update={"texts": tuning.texts.model_copy(update={"items": tuning.texts.items[1:]})})
     assert len({recipe, longer.recipe(schema, model), fewer.recipe(schema, model)}) == 3
     with pytest.raises(OptionError, match=r"larr\.texts\.items"):
-        LarrTuning.parse({"texts": {"marks": [], "described": "d", "items": "x", "pairs": {}}, "options": {}})
+        LarrTuning.parse({"texts": {"marks": ["<|d|>"], "described": "d", "items": "x", "pairs": {}}, "options": {}})
 
 
 def test_a_killed_build_goes_on_to_the_same_vectors(

@@ -113,6 +113,32 @@ def test_a_refresh_is_checked_against_the_champion(
             check_refresh(plan, "tiny", registry, settings)
 
 
+NOT_TUNED = {"larr": {"pretrain_epochs": 0, "contrast_epochs": 0}}
+
+
+def test_a_field_table_is_not_named_where_larr_tunes_a_model_of_its_own(
+    registry: Registry, settings: CtrSettings, dataset: Path
+) -> None:
+    asked = {"dataset": str(dataset), "label": "click", "enhancer": "larr", "table_version": "v7"}
+    with pytest.raises(OptionError, match=r"leave it out, or set larr\.pretrain_epochs") as refused:
+        check_train(TrainRequest.model_validate(asked), "tiny", registry, settings)
+    assert (refused.value.field, refused.value.status) == ("table_version", 422)
+    for fits in ({"options": NOT_TUNED}, {"table_version": "current"}, {"enhancer": "llactr"}):
+        check_train(TrainRequest.model_validate(asked | fits), "tiny", registry, settings)
+
+
+def test_ssft_has_no_options_where_larr_tunes_the_model(registry: Registry, settings: CtrSettings, tiny: Any) -> None:
+    lineage = tiny.lineage_of(enhancer="larr", table_version="v0", options={**tiny.options, "enhancer": "larr"})
+    registry.register("tiny", "v1", lineage, {})
+    registry.set_alias("tiny", "champion", "v1")
+    with pytest.raises(OptionError, match="'ssft' has epochs, but the enhancer 'larr'") as refused:
+        check_refresh(RefreshPlan(ssft={"epochs": 1}), "tiny", registry, settings)
+    assert refused.value.field == "ssft"
+    fitting: dict[str, Any]
+    for fitting in ({"llm": "small"}, {"table_version": "v7"}, {"ssft": {"epochs": 1}, "options": NOT_TUNED}):
+        check_refresh(RefreshPlan(**fitting), "tiny", registry, settings)
+
+
 def test_re_enhance_takes_few_epochs_unless_told() -> None:
     champion = {"backbone": "fm", "epochs": 30, "enhancer": "llactr"}
     assert RefreshPlan().options_over(champion).epochs == 30

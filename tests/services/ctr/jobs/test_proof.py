@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from takeaway import takeaway
 
 from llactr_core.bundle import Bundle
 from llactr_core.errors import JobCancelled
@@ -72,6 +73,20 @@ def test_without_an_untuned_model_its_control_is_left_out_and_told(
     report = json.loads((work_settings.proofs / context.job.id / "report.json").read_text())
     assert any("untuned language model" in text for text in report["left_out"])
     assert "untuned language model" not in report["against"]
+
+
+def test_larrs_own_options_reach_its_tuning(
+    attempts: Any, work_settings: CtrSettings, llm: Any, tmp_path: Path
+) -> None:
+    _, schema = takeaway(tmp_path / "log", 2000)
+    asked = {"dataset": str(tmp_path / "log"), "schema": schema.model_dump(mode="json"), "methods": ["larr"]}
+    attempts.submit("prove", "takeaway", asked | SMALL | {"larr": {"most_pairs": 16, "contrast_epochs": 3}})
+    with pytest.raises(JobCancelled):
+        prove_dataset(cut_at(attempts.next(), "searching"), attempts.store, work_settings)
+    [larr] = [body["larr"] for _, path, body in llm.calls if path.endswith("takeaway-larr/refresh")]
+    chosen = larr["options"]
+    assert (chosen["most_pairs"], chosen["contrast_epochs"], chosen["pretrain_epochs"]) == (16, 3, 1)
+    assert {len(pairs) for pairs in larr["texts"]["pairs"].values()} == {16}
 
 
 def test_a_train_job_that_chooses_says_why_and_keeps_its_choice(

@@ -13,8 +13,10 @@ from llactr_core.bundle import SCENE_VALUES
 from llactr_core.enhancers.larr.texts import LarrTuning
 from llactr_core.errors import OptionError, UnavailableError
 from llactr_core.semantics.values.projection import ValueProjection
+from llactr_core.training.options import TrainOptions
 from services.ctr.api import build_app
 from services.ctr.jobs.refresh import refresh
+from services.ctr.jobs.scenes import schema_for, schema_of
 from services.ctr.jobs.train import train
 from services.ctr.jobs.tuning import end_tuning
 from services.ctr.promotion.promotion import Promotion
@@ -124,7 +126,7 @@ def test_the_llm_service_tunes_its_model_once_and_reads_later_scenes_with_it(
 def test_a_cancelled_job_ends_the_tuning(
     attempts: Any, run: Train, llm: Any, work_settings: CtrSettings, tmp_path: Path
 ) -> None:
-    takeaway(tmp_path / "takeaway", 300)
+    takeaway(tmp_path / "takeaway", 500)
     llm.polls_to_end = 10_000
     body = {
         "dataset": str(tmp_path / "takeaway"),
@@ -154,7 +156,7 @@ def test_a_cancelled_job_ends_the_tuning(
 def test_a_refresh_tunes_anew_as_the_champion_was(
     attempts: Any, registry: Registry, promotion: Promotion, run: Train, llm: Any, work_settings: Any, tmp_path: Path
 ) -> None:
-    takeaway(tmp_path / "takeaway", 300)
+    takeaway(tmp_path / "takeaway", 500)
     body = {
         "dataset": str(tmp_path / "takeaway"),
         "label": "click",
@@ -165,11 +167,13 @@ def test_a_refresh_tunes_anew_as_the_champion_was(
     attempts.submit("train", "takeaway", body | {"schema": _schema(tmp_path / "takeaway")})
     first = run()
     attempts.store.succeed(attempts._job, {})
-    attempts.submit("refresh", "takeaway", {"force": True})
+    attempts.submit("refresh", "takeaway", {"force": True, "llm": "small"})
     second = refresh(attempts.next(), registry, promotion, attempts.store, work_settings)
     assert second["old"] == {"version": first["version"], "table_version": first["table_version"]}
     assert second["new"]["table_version"] != first["table_version"]
-    before, after = [body["larr"]["options"] for method, path, body in llm.calls if path.endswith("/refresh")]
+    asked = [body for method, path, body in llm.calls if path.endswith("/refresh")]
+    assert [body.get("model") for body in asked] == [None, "small"]
+    before, after = [body["larr"]["options"] for body in asked]
     assert before.pop("seed") != after.pop("seed")
     assert before == after
 
@@ -179,6 +183,15 @@ def test_a_schema_without_a_scene_is_refused(attempts: Any, run: Train, llm: Any
     attempts.submit("train", "tiny", body)
     with pytest.raises(OptionError, match="marks none; set 'scene: true'"):
         run()
+
+
+def test_a_schema_keeps_its_name_whatever_it_ends_in(tiny: Any) -> None:
+    plain, scenes = TrainOptions(), TrainOptions(enhancer="larr")
+    of_plain = tiny.lineage_of(enhancer="llactr", field_schema="shop-larr")
+    of_scenes = tiny.lineage_of(enhancer="larr", field_schema="shop-larr")
+    assert schema_for(plain, schema_of(of_plain) or "") == "shop-larr"
+    assert schema_for(plain, schema_of(of_scenes) or "") == "shop"
+    assert schema_for(scenes, schema_of(of_scenes) or "") == "shop-larr"
 
 
 def _schema(folder: Path) -> dict[str, Any]:

@@ -183,3 +183,18 @@ def test_on_either_database(database_url: str, tiny: Any) -> None:
     assert store.rows(("tiny", "v1"), after=stored.number) == []
     assert store.drop(("tiny", "v1")) == 1
     storage.close()
+
+
+@pytest.mark.parametrize(("enhancer", "way"), [("larr", '"enhancer": "larr"'), ("llactr", '"values": true')])
+def test_a_version_that_was_imported_says_how_to_train_one_of_its_kind(
+    house: Any, registry: Registry, valued_bundle: Bundle, tiny: Any, enhancer: str, way: str
+) -> None:
+    lineage = tiny.lineage_of(valued_bundle, enhancer=enhancer, field_schema="tiny", table_version="of-another-house")
+    registry.register("other", valued_bundle.version, lineage, {})
+    answer = house.client.post(
+        "/v1/admin/models/other/values",
+        json={"values": {"job": ["pilot"]}, "version": valued_bundle.version},
+        headers=house.headers,
+    )
+    assert answer.status_code == 409
+    assert answer.json()["detail"].endswith(f"train one here with {way}")

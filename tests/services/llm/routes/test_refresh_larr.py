@@ -52,9 +52,11 @@ def test_a_tuned_reader_is_a_version_that_reads_texts_later(house: Any) -> None:
         ({"larr": {"texts": {**TEXTS, "items": "x"}, "options": OPTIONS}}, "larr.texts.items"),
         ({"larr": {"texts": {**TEXTS, "marks": [""]}, "options": OPTIONS}}, "larr.texts.marks.0"),
         ({"larr": {"texts": {**TEXTS, "marks": ["<|x|>"] * 1001}, "options": OPTIONS}}, "larr.texts.marks"),
+        ({"larr": {"texts": {**TEXTS, "marks": []}, "options": OPTIONS}}, "larr.texts.marks"),
+        ({"larr": {"texts": {**TEXTS, "items": []}, "options": OPTIONS}}, "fewer than two items have one"),
         ({"larr": {"texts": TEXTS, "options": {"speed": 1}}}, "larr.options.speed"),
     ],
-    ids=["samples", "ssft", "nothing", "items", "mark", "marks", "option"],
+    ids=["samples", "ssft", "nothing", "items", "mark", "marks", "no marks", "no items", "option"],
 )
 def test_what_does_not_fit_is_refused(house: Any, more: dict[str, Any], said: str) -> None:
     house.register("scenes")
@@ -63,9 +65,9 @@ def test_what_does_not_fit_is_refused(house: Any, more: dict[str, Any], said: st
     assert said in answer.text
 
 
-def test_too_few_pairs_fail_the_job_with_the_reason(house: Any) -> None:
+def test_too_few_pairs_are_refused_at_the_call(house: Any) -> None:
     house.register("scenes")
-    texts = {**TEXTS, "pairs": {**TEXTS["pairs"], "user_user": []}}
-    job = house.finished(house.refresh("scenes", larr={"texts": texts, "options": OPTIONS}).json()["job"]["id"])
-    assert (job["state"], job["error"]["code"]) == ("failed", "invalid-data")
-    assert "fewer than 4 pairs of the kind user_user" in job["error"]["detail"]
+    texts = {**TEXTS, "pairs": {**TEXTS["pairs"], "user_user": TEXTS["pairs"]["user_user"][:1] * 6}}
+    answer = house.refresh("scenes", larr={"texts": texts, "options": OPTIONS})
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid-data")
+    assert "fewer than 4 different pairs of the kind user_user" in answer.json()["detail"]
