@@ -27,7 +27,7 @@ def trained(shop: Splits, folder: Path, **changes: object) -> Bundle:
     return train_bundle(shop, SHOP, Semantics(shop_table()), options, folder / "b", folder / "c", silent)
 
 
-LONG = [pytest.param(name, marks=pytest.mark.long) for name in ("autoint", "finalmlp", "fmfm")]
+LONG = [pytest.param(name, marks=pytest.mark.long) for name in ("autoint", "finalmlp")]
 
 
 @pytest.mark.parametrize("backbone", ["deepfm", "wukong", *LONG])
