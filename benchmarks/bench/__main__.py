@@ -19,6 +19,7 @@ from benchmarks.bulk import section as bulk
 from benchmarks.scoring import section as scoring
 from benchmarks.scoring.growth import CURVES
 from benchmarks.scoring.peers.race import PEERS
+from benchmarks.scoring.rounding import auc_changes
 from benchmarks.scoring.workload import Workload
 from benchmarks.training import curves as training_curves
 from benchmarks.training import section as training
@@ -43,6 +44,7 @@ def parts(effort: Effort, datasets: Path, *, quick: bool) -> dict[str, list[Part
         "scoring": [
             partial(scoring.own, work, effort.scoring),
             partial(scoring.wukong, work, effort.scoring),
+            *(partial(auc_changes, name, datasets, effort.scoring) for name in ("deepfm", "wukong")),
             partial(scoring.start, work, effort.scoring),
             *(partial(scoring.against_peer, name, work, effort.scoring) for name in PEERS),
             partial(scoring.cost_of_semantics, work, effort.scoring),

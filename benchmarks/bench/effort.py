@@ -5,12 +5,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ScoringEffort:
-    """Seconds of load and how often; values of each of 13 fields; starts; then the same of the curves."""
+    """Seconds of load and how often; values of a field; starts; rows and seeds of rounding; then the curves."""
 
     seconds: float = 3.0
     repeats: int = 5
     values: int = 100_000
     starts: int = 5
+    rounded_rows: int | None = None
+    rounded_seeds: tuple[int, ...] = (1, 2, 3)
     curve_seconds: float = 1.5
     curve_repeats: int = 2
     curve_values: int = 10_000
@@ -82,6 +84,8 @@ SMOKE = Effort(
         repeats=1,
         values=1_000,
         starts=1,
+        rounded_rows=5_000,
+        rounded_seeds=(1,),
         curve_seconds=0.3,
         curve_repeats=1,
         curve_values=100,

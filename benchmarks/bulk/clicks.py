@@ -4,9 +4,11 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import parquet
 
+from llactr_core.calibration import sigmoid
 from llactr_core.data.splits import open_dataset
 from llactr_core.progress import silent
 from llactr_core.schema import Field, Schema
@@ -20,6 +22,7 @@ SKEW = 1.05  # the n-th most frequent value is n ** -SKEW as frequent as the fir
 AT_ONCE = 100_000
 ROWS = 10_000  # that train has at least
 WIDTH, HIDDEN = 32, [300, 300, 128]
+EFFECT = 0.4  # of a value on the logit of a click, its standard deviation
 
 
 class Clicks:
@@ -33,6 +36,7 @@ class Clicks:
         self._values = [pa.array([f"{name[6:]}_{number * 7919:x}" for number in numbers]) for name in self._names]
         shares = np.cumsum(np.arange(1, values + 1) ** -SKEW)
         self._shares = shares / shares[-1]
+        self._effects = np.random.default_rng(1).normal(scale=EFFECT, size=values)
 
     @property
     def schema(self) -> Schema:
@@ -46,23 +50,29 @@ class Clicks:
         schema = pa.schema([*((name, pa.string()) for name in self._names), ("click", pa.int64())])
         with parquet.ParquetWriter(path, schema) as writer:
             for start in range(0, rows, AT_ONCE):
-                columns = [
-                    self._column(values, start, min(AT_ONCE, rows - start), every_value) for values in self._values
-                ]
-                clicks = pa.array(self._random.integers(0, 2, len(columns[0])))
+                drawn = [self._drawn(start, min(AT_ONCE, rows - start), every_value) for _ in self._names]
+                columns = [values.take(pa.array(its)) for values, its in zip(self._values, drawn, strict=True)]
+                chances = sigmoid(np.sum([self._effects[its] for its in drawn], axis=0))
+                clicks = pa.array((self._random.random(len(chances)) < chances).astype(np.int64))
                 writer.write_batch(pa.record_batch([*columns, clicks], schema=schema))
         return path
 
-    def _column(self, values: pa.Array, start: int, rows: int, every_value: bool) -> pa.Array:
+    def _drawn(self, start: int, rows: int, every_value: bool) -> npt.NDArray[np.int64]:
         drawn = np.searchsorted(self._shares, self._random.random(rows))
         if every_value:
             place = np.arange(start, start + rows)
-            drawn = np.where(place < len(values), place, drawn)
-        return values.take(pa.array(drawn))
+            drawn = np.where(place < self.values, place, drawn)
+        return drawn
 
 
-def bundle_of(clicks: Clicks, folder: Path, backbone: str = "deepfm", enhancer: str = "llactr") -> Path:
-    """The bundle in a folder, trained for one epoch if it is not there yet."""
+def bundle_of(
+    clicks: Clicks, folder: Path, backbone: str = "deepfm", enhancer: str = "llactr", precision: str = "fp32"
+) -> Path:
+    """The bundle in a folder, trained for one epoch if it is not there yet.
+
+    Raises:
+        ValueError: it cannot be served in this precision.
+    """
     if (folder / "bundle").exists():
         return folder / "bundle"
     data = folder / "data"
@@ -74,10 +84,13 @@ def bundle_of(clicks: Clicks, folder: Path, backbone: str = "deepfm", enhancer: 
     vectors = np.random.default_rng(0).normal(size=(len(names), 64)).astype(np.float32)
     table = FieldTable(names, vectors, "random", "random", {"options": {"sam_num": 1, "epochs": 1}})
     shape = {"hidden": HIDDEN} if backbone == "deepfm" else {}
-    chosen = {"backbone": backbone, "backbone_options": shape, "enhancer": enhancer}
+    chosen = {"backbone": backbone, "backbone_options": shape, "enhancer": enhancer, "served_precision": precision}
     options = TrainOptions.parse({"width": WIDTH, "epochs": 1, "batch_size": 4096, "calibration": "none", **chosen})
     splits = open_dataset(data, "click")
-    train_bundle(splits, clicks.schema, Semantics(table), options, folder / "bundle", folder / "checkpoints", silent)
-    for spent in (data, folder / "checkpoints"):
+    place, checkpoints = folder / "bundle", folder / "checkpoints"
+    bundle = train_bundle(splits, clicks.schema, Semantics(table), options, place, checkpoints, silent)
+    if bundle.manifest["precision"] != precision:
+        raise ValueError(f"{backbone} is not served in {precision}: {bundle.metrics['rounding']}")
+    for spent in (data, checkpoints):
         shutil.rmtree(spent)
     return folder / "bundle"

@@ -38,7 +38,7 @@ def encode(effort: BulkEffort, values: int) -> list[Row]:
 def score_files(effort: BulkEffort, work: Workload) -> list[Row]:
     """File to file, at two sizes, since memory has to stay; about a minute."""
     clicks = Clicks(work.values)
-    bundle = _in_child(work.bundle)
+    bundle = _in_child(work.bundle, precision="int8")
     few: list[Cost] = []
     many: list[Cost] = []
     with tempfile.TemporaryDirectory() as place:

@@ -40,7 +40,7 @@ def row_of(
     values: Sequence[float],
     unit: str,
     op: Literal["<=", ">="],
-    reach: float,
+    reach: float | None,
     runs: Sequence[Measured] | None = None,
     *,
     peer: str | None = None,
@@ -48,6 +48,6 @@ def row_of(
 ) -> Row:
     """A median with its spread; `runs` add what a request took."""
     if runs is not None:
-        note = f"{median_cpu_us(runs):.0f} us CPU a request; golden rows score as in eager torch to 1e-6 at loading"
+        note = f"{median_cpu_us(runs):.0f} us CPU a request; {note}"
     cpu_s = None if runs is None else statistics.median(run.cpu_s for run in runs)
     return Row(name, statistics.median(values), unit, op, reach, peer, note, (min(values), max(values)), cpu_s)

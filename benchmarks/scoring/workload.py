@@ -1,7 +1,6 @@
 """What is scored: models of text fields with vocabularies of skewed values, and fresh requests for them."""
 
 import json
-import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ from pyarrow import parquet
 
 from benchmarks.bulk.clicks import FIELDS, Clicks, bundle_of
 from benchmarks.scoring.load import write_bodies
-from llactr_core.bundle import Bundle
 
 UNSEEN_EVERY = 50  # rows: one value of it is unknown
 REQUESTS = {1: 5_000, 10: 1_000, 100: 400, 1000: 60}
@@ -32,13 +30,10 @@ class Workload:
         """Fields and values as they stand in the names of files."""
         return f"{self.fields}x{self.values}"
 
-    def bundle(self, backbone: str = "deepfm", enhancer: str = "llactr") -> Path:
+    def bundle(self, backbone: str = "deepfm", enhancer: str = "llactr", precision: str = "fp32") -> Path:
         """The bundle of a backbone with 32 wide embeddings; DeepFM has hidden layers of 300, 300 and 128."""
-        home = self.folder / f"{backbone}-{enhancer}-{self.size}"
-        bundle = home / "bundle"
-        if bundle.exists() and Bundle.open(bundle).format_version < 3:
-            shutil.rmtree(home)
-        return bundle_of(self._clicks(0), home, backbone, enhancer)
+        home = self.folder / f"{backbone}-{enhancer}-{precision}-{self.size}"
+        return bundle_of(self._clicks(0), home, backbone, enhancer, precision)
 
     def rows(self, count: int, seed: int) -> pa.Table:
         """So many random rows, without a label."""

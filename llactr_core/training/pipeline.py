@@ -5,6 +5,7 @@ import json
 import math
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -168,7 +169,7 @@ def _measured(trained: Trained, serving: Serving, calibrator: Calibrator, test: 
         probabilities = calibrator.probabilities(serving.logits(test))
         metrics["test"] = evaluate(test.labels.numpy(), probabilities, test.groups)
     if serving.rounding is not None:
-        metrics["rounding"] = serving.rounding
+        metrics["rounding"] = asdict(serving.rounding)
     metrics["training"] = {
         "seconds": round(history.seconds, 3),
         "steps": history.step,

@@ -24,6 +24,15 @@ SAMPLED = 4096
 
 
 @dataclass(frozen=True)
+class Rounding:
+    """What 8-bit products would cost, and whether they are kept: AUC on valid, and the largest change of a logit."""
+
+    is_kept: bool
+    auc_lost: float
+    largest_difference: float
+
+
+@dataclass(frozen=True)
 class Serving:
     """What is written, calibrated and measured.
 
@@ -39,7 +48,7 @@ class Serving:
     graph: bytes | None
     precision: Literal["fp32", "int8"]
     logits: Logits
-    rounding: dict[str, object] | None = None
+    rounding: Rounding | None = None
 
 
 def exact_logits(model: CTRModel) -> Logits:
@@ -73,12 +82,8 @@ def with_int8(serving: Serving, model: CTRModel, encoder: Encoder, train: Rows, 
     before, after = serving.logits(valid), served.logits_of(valid.encoded)
     labels = valid.labels.numpy()
     lost = auc(labels, before) - auc(labels, after)
-    rounding: dict[str, object] = {
-        "is_kept": lost <= MOST_LOST,
-        "auc_lost": round(lost, 6),
-        "largest_difference": round(float(np.abs(after - before).max()), 6),
-    }
-    if lost > MOST_LOST:
+    rounding = Rounding(lost <= MOST_LOST, lost, float(np.abs(after - before).max()))
+    if not rounding.is_kept:
         return replace(serving, rounding=rounding)
     return Serving(serving.tensors, graph, "int8", lambda rows: served.logits_of(rows.encoded), rounding)
 
