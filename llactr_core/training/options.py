@@ -47,7 +47,7 @@ class TrainOptions(BaseModel):
         default="fp32",
         description="int8 rounds the matrix products of the served graph, which scores large requests up to twice as "
         "fast, if that loses no more than 0.0005 of AUC on valid; else the graph stays fp32. Scores move by up to some "
-        "thousandths.",
+        "hundredths.",
     )
     epochs: int = Setting(default=30, ge=1, le=1000)
     patience: int = Setting(default=3, ge=1, description="Evaluations without a better validation AUC before the end.")
