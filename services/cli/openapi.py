@@ -9,9 +9,9 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from services.ctr.api import build_app as build_ctr
+from services.ctr.app import build_app as build_ctr
 from services.ctr.settings import CtrSettings
-from services.llm.api import build_app as build_llm
+from services.llm.app import build_app as build_llm
 from services.llm.settings import LlmSettings
 from services.shared.access.admin_key import ensure_admin_key
 

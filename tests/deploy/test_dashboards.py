@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-import services.ctr.api
-import services.llm.api  # noqa: F401 - both declare the metrics that a whole deployment exports
+import services.ctr.app
+import services.llm.app  # noqa: F401 - both declare the metrics that a whole deployment exports
 from services.shared.telemetry import metrics
 
 DEPLOY = Path(__file__).parents[2] / "deploy"

@@ -1,34 +1,39 @@
-"""Starts a worker beside others that serve: `python -m services.shared.http.starting MODULE` runs MODULE's `main`.
+"""How a service's API process begins: with imports, one to two seconds of a processor, and little else beside them.
 
-Most of a start are imports, one to two seconds of a processor. They run in a thread of low priority, so that they take
-from a core what serving leaves, but not nothing: Linux has a priority for each thread, and any may lower its own. The
-process itself keeps the one that it has.
+What they make stays, so the garbage collector does not look through it, neither meanwhile nor later.
+
+A worker that starts beside others imports in a thread of low priority, so that it takes from a core what serving
+leaves, but not nothing: Linux has a priority for each thread, and any may lower its own. The process itself keeps the
+one that it has.
 """
 
+import gc
 import importlib
 import os
 import sys
 import threading
 
+PLACE = "LLACTR_API_WORKER"  # in the environment of a worker beside others: its place below its parent
 NICER = 5
 
 
-def main(module: str) -> None:
-    """Import the module at a low priority, then run its `main`."""
-    importing = threading.Thread(target=_import, args=(module,), name="imports")
-    importing.start()
-    importing.join()
+def start(module: str) -> None:
+    """Import the module, then run its `main`, of which settings and surroundings may stop the process."""
+    gc.disable()
+    if PLACE in os.environ:
+        importing = threading.Thread(target=_import_nicely, args=(module,), name="imports")
+        importing.start()
+        importing.join()
+    main = importlib.import_module(module).main
+    gc.freeze()
+    gc.enable()
     from services.shared.http.serving import guarded  # here, since it is one of the imports
 
-    guarded(importlib.import_module(module).main)
+    guarded(main)
 
 
-def _import(module: str) -> None:
+def _import_nicely(module: str) -> None:
     if sys.platform == "linux":
         this = threading.get_native_id()
         os.setpriority(os.PRIO_PROCESS, this, os.getpriority(os.PRIO_PROCESS, this) + NICER)
     importlib.import_module(module)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

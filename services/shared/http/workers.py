@@ -20,9 +20,9 @@ from tempfile import TemporaryDirectory
 from types import FrameType
 
 from services.shared.http.draining import GRACE_S, HANDOVER_S
+from services.shared.http.starting import PLACE
 from services.shared.telemetry import several
 
-PLACE = "LLACTR_API_WORKER"
 READY, LEAVING, GO, END = b"r", b"l", b"g", b"e"
 BACKLOG = 2048
 TICK_S = 0.1
@@ -31,7 +31,6 @@ FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 15.0
 START_S = 120.0
 LEEWAY_S = 4.0
-STARTING = "services.shared.http.starting"
 
 logger = logging.getLogger(__name__)
 
@@ -142,14 +141,14 @@ class Workers:
         listener: the bound socket.
         count: how many serve at a time.
         drain_s: the most seconds that one drains.
-        command: what starts a worker; by default what started this process, its imports at a low priority.
+        command: what starts a worker; by default what started this process.
     """
 
     def __init__(self, listener: socket.socket, count: int, drain_s: float, command: list[str] | None = None) -> None:
         self._listener = listener
         self._count = count
         self._stop_s = drain_s + GRACE_S + LEEWAY_S
-        self._command = command or _command(sys.orig_argv[1:])
+        self._command = command or [sys.executable, *sys.orig_argv[1:]]
         self._workers: list[_Worker] = []
         self._metrics = ""
         self._deaths = 0
@@ -282,8 +281,3 @@ class Workers:
                 return False
             time.sleep(TICK_S)
         return True
-
-
-def _command(given: list[str]) -> list[str]:
-    is_module = given[-2:-1] == ["-m"]
-    return [sys.executable, *given[:-1], STARTING, given[-1]] if is_module else [sys.executable, *given]

@@ -13,9 +13,9 @@ from fastapi import FastAPI
 from llactr_client import Client
 
 from services.cli.main import run
-from services.ctr.api import build_app as build_ctr
+from services.ctr.app import build_app as build_ctr
 from services.ctr.settings import CtrSettings
-from services.llm.api import build_app as build_llm
+from services.llm.app import build_app as build_llm
 from services.llm.settings import LlmSettings
 from services.shared.access.auth import ensure_admin_key
 from services.shared.http.serving import bind

@@ -22,7 +22,7 @@ from llactr_core.semantics.semantics import Semantics
 from llactr_core.semantics.table import FieldTable
 from llactr_core.training.options import TrainOptions
 from llactr_core.training.pipeline import train_bundle
-from services.ctr.api import build_app
+from services.ctr.app import build_app
 from services.ctr.registry.records import Lineage
 from services.ctr.registry.store import Registry
 from services.ctr.settings import CtrSettings

@@ -13,7 +13,7 @@ HEAVY = ("torch", "transformers", "peft", "sklearn")
 
 
 def test_neither_process_imports_torch_or_transformers() -> None:
-    code = f"import sys, services.ctr.api, services.ctr.worker; print([m for m in {HEAVY!r} if m in sys.modules])"
+    code = f"import sys, services.ctr.app, services.ctr.worker; print([m for m in {HEAVY!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -17,7 +17,7 @@ import pytest
 from starlette.testclient import TestClient
 from tiny_model import save_tiny_model
 
-from services.llm.api import build_app
+from services.llm.app import build_app
 from services.llm.settings import LlmSettings
 from services.shared.access.auth import ensure_admin_key
 from services.shared.storage.storage import Storage, migrate

@@ -14,7 +14,7 @@ from llactr_core.enhancers.larr.texts import LarrTuning
 from llactr_core.errors import OptionError, UnavailableError
 from llactr_core.semantics.values.projection import ValueProjection
 from llactr_core.training.options import TrainOptions
-from services.ctr.api import build_app
+from services.ctr.app import build_app
 from services.ctr.jobs.refresh import refresh
 from services.ctr.jobs.scenes import schema_for, schema_of
 from services.ctr.jobs.train import train

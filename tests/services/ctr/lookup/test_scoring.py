@@ -8,7 +8,7 @@ import redis
 from servers import Redis, wait_until
 from starlette.testclient import TestClient
 
-from services.ctr.api import build_app
+from services.ctr.app import build_app
 from services.ctr.settings import CtrSettings
 from services.shared.access.auth import ensure_admin_key
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from services.ctr.api import build_app
+from services.ctr.app import build_app
 from services.ctr.registry.store import Registry
 from services.ctr.settings import CtrSettings
 from services.shared.jobs.store import JobStore

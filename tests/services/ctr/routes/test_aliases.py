@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from services.ctr.api import build_app
+from services.ctr.app import build_app
 from services.ctr.settings import CtrSettings
 
 ALIASES = "/v1/admin/models/tiny/aliases"

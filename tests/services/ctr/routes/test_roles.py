@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from services.ctr.api import build_app
+from services.ctr.app import build_app
 from services.ctr.settings import CtrSettings
 from services.shared.access.auth import KeyStore, Role
 from services.shared.jobs.store import JobStore

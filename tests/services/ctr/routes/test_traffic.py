@@ -7,7 +7,7 @@ import pytest
 from servers import wait_until
 from starlette.testclient import TestClient
 
-from services.ctr.api import build_app
+from services.ctr.app import build_app
 from services.ctr.quality.live import LiveComputer, LiveGauges
 from services.ctr.registry.store import Registry
 from services.ctr.settings import CtrSettings

@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 
 from llactr_core.errors import InputError
 from llactr_core.scorer import Scorer
-from services.ctr.api import build_app
+from services.ctr.app import build_app
 from services.ctr.registry.importing import import_bundle
 from services.ctr.registry.store import Registry
 from services.ctr.settings import CtrSettings

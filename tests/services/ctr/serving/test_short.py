@@ -13,7 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from servers import free_port, wait_until
 
-from services.ctr.api import build_app
+from services.ctr.app import build_app
 from services.ctr.settings import CtrSettings
 from services.shared.access.auth import ensure_admin_key
 from services.shared.access.caller import Role

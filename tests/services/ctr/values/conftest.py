@@ -17,7 +17,7 @@ from llactr_core.semantics.semantics import Semantics
 from llactr_core.semantics.values.gather import recipe_of, table_of, unit
 from llactr_core.training.options import TrainOptions
 from llactr_core.training.pipeline import train_bundle
-from services.ctr.api import build_app
+from services.ctr.app import build_app
 from services.ctr.registry.store import Registry
 from services.ctr.settings import CtrSettings
 from services.shared.access.auth import ensure_admin_key

@@ -6,7 +6,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from llactr_core.schema import Schema
-from services.llm.api import build_app
+from services.llm.app import build_app
 from services.llm.schema_store import SchemaStore
 from services.llm.settings import LlmSettings
 from services.shared.access.keys import KeyStore, Role

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from services.llm.api import build_app
+from services.llm.app import build_app
 from services.llm.settings import LlmSettings
 from services.shared.access.admin_key import ensure_admin_key
 

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from servers import Postgres, Redis
 from sqlalchemy.engine import make_url
 
-from services.llm.api import build_app
+from services.llm.app import build_app
 from services.llm.settings import LlmSettings
 from services.shared.http.serving import guarded
 

@@ -10,9 +10,9 @@ from fastapi import FastAPI
 from starlette.types import Message
 
 from llactr_core.errors import InputError
-from services.ctr.api import build_app as build_ctr
+from services.ctr.app import build_app as build_ctr
 from services.ctr.settings import CtrSettings
-from services.llm.api import build_app as build_llm
+from services.llm.app import build_app as build_llm
 from services.llm.settings import LlmSettings
 from services.shared.http.route import check_text
 

@@ -11,7 +11,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from llactr_core.errors import UnavailableError
-from services.llm.api import build_app
+from services.llm.app import build_app
 from services.llm.settings import LlmSettings
 from services.shared.storage.storage import Storage
 
@@ -71,7 +71,7 @@ def test_a_bad_setting_is_one_clear_line(tmp_path: Path) -> None:
 
 
 def test_the_api_process_starts_without_torch() -> None:
-    code = "import sys, services.llm.api; print(sorted({'torch', 'transformers', 'peft'} & set(sys.modules)))"
+    code = "import sys, services.llm.app; print(sorted({'torch', 'transformers', 'peft'} & set(sys.modules)))"
     ended = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
     )
