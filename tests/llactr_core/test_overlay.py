@@ -57,9 +57,9 @@ def test_in_every_form_a_later_value_scores_as_its_row_says(scorer: Scorer, exte
     np.testing.assert_array_equal(extended.score(pa.table(joined)), expected)
     reader = JsonReader(scorer.schema.columns)
     flat = [{**row, "tags": "|".join(row.get("tags", []))} for row in LATER_ROWS]
-    cells = reader.rows(json.dumps({"rows": flat}).encode(), 100)
-    assert cells is not None
-    np.testing.assert_array_equal(extended.score(cells), expected)
+    found = reader.rows(json.dumps({"rows": flat}).encode(), 100)
+    assert found is not None
+    np.testing.assert_array_equal(extended.score(found.cells), expected)
 
 
 def test_what_the_bundle_knows_scores_as_before_to_the_last_bit(scorer: Scorer, extended: Scorer) -> None:

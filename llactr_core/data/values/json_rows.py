@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,14 @@ from llactr_core.data.values.cells import Cells
 _SPELT = re.compile(rb'["\\\x00-\x1f]')  # JSON spells these bytes otherwise
 _BRACE = ord("{")
 _ROWS = np.frombuffer(b'"rows"', np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class JsonRows:
+    """The cells [B, C] of B rows, and whether a row has other columns too."""
+
+    cells: Cells
+    has_others: bool
 
 
 class JsonReader:
@@ -28,26 +37,27 @@ class JsonReader:
         self._ends = np.concatenate([[0], np.cumsum([len(name) for name in names])]).astype(np.int64)
         self._names = np.frombuffer(b"".join(names) or b"\0", np.uint8)
 
-    def rows(self, body: bytes, most: int) -> Cells | None:
-        """The cells [B, C] of {"rows": [{column: value}]}; None where that is for a JSON library to read.
+    def rows(self, body: bytes, most: int) -> JsonRows | None:
+        """The rows of {"rows": [{column: value}]}; None where that is for a JSON library to read.
 
         That is: other keys, escapes, exponents, lists, more than `most` rows, and whatever is wrong.
         """
         data, room = _data(body, most if self._is_plain else 0)
-        cells = self._empty(room, data)
-        found = scanning.rows_of_object(data, _ROWS, self._names, self._ends, cells.starts, cells.lengths, cells.kinds)
-        return _first(cells, found, body)
+        cells, others = self._empty(room, data)
+        room_of = (cells.starts, cells.lengths, cells.kinds, others)
+        return _first(cells, others, scanning.rows_of_object(data, _ROWS, self._names, self._ends, *room_of), body)
 
-    def lines(self, body: bytes, most: int) -> Cells | None:
-        """The cells [B, C] of lines that are a row {column: value} each; None as for `rows`."""
+    def lines(self, body: bytes, most: int) -> JsonRows | None:
+        """The rows of lines that are a row {column: value} each; None as for `rows`."""
         data, room = _data(body, most if self._is_plain else 0)
-        cells = self._empty(room, data)
-        found = scanning.rows_of_lines(data, self._names, self._ends, cells.starts, cells.lengths, cells.kinds)
-        return _first(cells, found, body)
+        cells, others = self._empty(room, data)
+        room_of = (cells.starts, cells.lengths, cells.kinds, others)
+        return _first(cells, others, scanning.rows_of_lines(data, self._names, self._ends, *room_of), body)
 
-    def _empty(self, room: int, data: npt.NDArray[np.uint8]) -> Cells:
+    def _empty(self, room: int, data: npt.NDArray[np.uint8]) -> tuple[Cells, npt.NDArray[np.bool_]]:
         shape = (room, len(self._ends) - 1)
-        return Cells(data, np.empty(shape, np.int64), np.zeros(shape, np.int32), np.zeros(shape, np.uint8))
+        cells = Cells(data, np.empty(shape, np.int64), np.zeros(shape, np.int32), np.zeros(shape, np.uint8))
+        return cells, np.zeros(1, np.bool_)
 
 
 def _data(body: bytes, most: int) -> tuple[npt.NDArray[np.uint8], int]:
@@ -56,10 +66,11 @@ def _data(body: bytes, most: int) -> tuple[npt.NDArray[np.uint8], int]:
     return data, min(int(np.count_nonzero(data == _BRACE)), most)
 
 
-def _first(cells: Cells, rows: int, body: bytes) -> Cells | None:
+def _first(cells: Cells, others: npt.NDArray[np.bool_], rows: int, body: bytes) -> JsonRows | None:
     if rows < 0 or not _is_utf8(body):
         return None
-    return Cells(cells.data, cells.starts[:rows], cells.lengths[:rows], cells.kinds[:rows])
+    found = Cells(cells.data, cells.starts[:rows], cells.lengths[:rows], cells.kinds[:rows])
+    return JsonRows(found, bool(others[0]))
 
 
 def _is_utf8(body: bytes) -> bool:

@@ -32,6 +32,7 @@ _SPACE, _TAB, _LINE, _RETURN = 32, 9, 10, 13
 _QUOTE, _BACKSLASH, _COMMA, _COLON, _MINUS, _POINT, _ZERO, _NINE = 34, 92, 44, 58, 45, 46, 48, 57
 _OPEN, _CLOSE, _OPEN_LIST, _CLOSE_LIST, _SMALL_E, _LARGE_E = 123, 125, 91, 93, 101, 69
 _TRUE, _FALSE, _NULL = uint64(0x6575727465757274), uint64(0x65736C61736C6166), uint64(0x6C6C756E6C6C756E)  # by `few`
+_CELLS = types.int64[:, ::1], types.int32[:, ::1], types.uint8[:, ::1]
 _ONES, _HIGHS = uint64(0x0101010101010101), uint64(0x8080808080808080)
 _QUOTES, _BACKSLASHES, _SPACES = _ONES * uint64(_QUOTE), _ONES * uint64(_BACKSLASH), _ONES * uint64(_SPACE)
 
@@ -153,8 +154,10 @@ def _column(at, end, names, ends, columns, likely):
 
 
 @njit
-def _object(at, end, over_lines, names, ends, columns, base, starts, lengths, kinds):
+def _object(at, end, over_lines, names, ends, columns, base, starts, lengths, kinds, others):
     """Put the values of one object into a row of cells [C]; the place behind it, NOWHERE if it is not plain.
+
+    `others` [1] is set where it has another column.
 
     Columns come in a like order, as a rule, so the next one is tried first.
     """
@@ -179,6 +182,8 @@ def _object(at, end, over_lines, names, ends, columns, base, starts, lengths, ki
         if column < columns:
             starts[column], lengths[column], kinds[column] = start - base, stop - start, kind
             likely = column + ONE
+        else:
+            others[0] = True
         at = _blank(at, end, over_lines)
         if _is(at, end, _CLOSE):
             return at + ONE
@@ -188,11 +193,11 @@ def _object(at, end, over_lines, names, ends, columns, base, starts, lengths, ki
 
 
 @njit(
-    types.int64(BYTES, BYTES, BYTES, INTS, types.int64[:, ::1], types.int32[:, ::1], types.uint8[:, ::1]),
+    types.int64(BYTES, BYTES, BYTES, INTS, *_CELLS, types.boolean[::1]),
     cache=True,
     nogil=True,
 )
-def rows_of_object(body, key, names, ends, starts, lengths, kinds):
+def rows_of_object(body, key, names, ends, starts, lengths, kinds, others):
     """Cells of {key: [row, ...]}; the number of rows, or -1 where it is not plain or has more rows than there is room.
 
     Args:
@@ -200,6 +205,7 @@ def rows_of_object(body, key, names, ends, starts, lengths, kinds):
         key: with its quotes.
         names, ends: the columns' names in one, and where each ends [C + 1].
         starts, lengths, kinds: [room, C], the kinds all missing.
+        others: [1], false; set where a row has another column.
     """
     base, columns, room = uint64(body.ctypes.data), uint64(len(ends) - 1), uint64(len(starts))
     end, n = base + uint64(len(body)), uint64(len(key))
@@ -222,7 +228,7 @@ def rows_of_object(body, key, names, ends, starts, lengths, kinds):
     while more:
         if rows == room:
             return -1
-        at = _object(at, end, True, known, places, columns, base, starts[rows], lengths[rows], kinds[rows])
+        at = _object(at, end, True, known, places, columns, base, starts[rows], lengths[rows], kinds[rows], others)
         if at == NOWHERE:
             return -1
         rows += ONE
@@ -239,11 +245,11 @@ def rows_of_object(body, key, names, ends, starts, lengths, kinds):
 
 
 @njit(
-    types.int64(BYTES, BYTES, INTS, types.int64[:, ::1], types.int32[:, ::1], types.uint8[:, ::1]),
+    types.int64(BYTES, BYTES, INTS, *_CELLS, types.boolean[::1]),
     cache=True,
     nogil=True,
 )
-def rows_of_lines(body, names, ends, starts, lengths, kinds):
+def rows_of_lines(body, names, ends, starts, lengths, kinds, others):
     """Cells of lines that are a row each; otherwise as `rows_of_object`."""
     base, columns, room = uint64(body.ctypes.data), uint64(len(ends) - 1), uint64(len(starts))
     end = base + uint64(len(body))
@@ -253,7 +259,7 @@ def rows_of_lines(body, names, ends, starts, lengths, kinds):
     while at < end:
         if rows == room:
             return -1
-        at = _object(at, end, False, known, places, columns, base, starts[rows], lengths[rows], kinds[rows])
+        at = _object(at, end, False, known, places, columns, base, starts[rows], lengths[rows], kinds[rows], others)
         if at == NOWHERE:
             return -1
         rows += ONE

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from llactr_core.data.values.cells import Cells
-from llactr_core.data.values.json_rows import JsonReader
+from llactr_core.data.values.json_rows import JsonReader, JsonRows
 from llactr_core.errors import InputError, LlactrError, MalformedError, RowError, TooLargeError, UnsupportedMediaError
 from services.ctr.formats.arrow import check_rows, read_table
 
@@ -42,20 +42,22 @@ class PlainRows:
     """Rows of JSON as cells; their features are decoded when somebody asks for them.
 
     Args:
+        found: the cells.
         columns: of the cells.
         body: what they were found in.
         decode: gives the features.
     """
 
-    def __init__(self, cells: Cells, columns: tuple[str, ...], body: bytes, decode: Callable[[], Features]) -> None:
-        self.cells = cells
+    def __init__(self, found: JsonRows, columns: tuple[str, ...], body: bytes, decode: Callable[[], Features]) -> None:
+        self.cells = found.cells
         self.columns = columns
+        self._has_others = found.has_others
         self._body = body
         self._decode = decode
 
     def may_have(self, column: str) -> bool:
         """Whether a row may have this column; False for sure."""
-        return f'"{column}"'.encode() in self._body
+        return column in self.columns or (self._has_others and f'"{column}"'.encode() in self._body)
 
     @cached_property
     def features(self) -> Features:
@@ -139,14 +141,14 @@ def _plain(
     body: bytes,
     max_rows: int,
     reader: JsonReader | None,
-    read: Callable[[JsonReader, bytes, int], Cells | None],
+    read: Callable[[JsonReader, bytes, int], JsonRows | None],
     decode_all: Callable[[bytes, int], Batch],
 ) -> Batch | None:
-    cells = None if reader is None else read(reader, body, max_rows)
-    if cells is None or reader is None:
+    found = None if reader is None else read(reader, body, max_rows)
+    if found is None or reader is None:
         return None
-    given = PlainRows(cells, reader.columns, body, lambda: decode_all(body, max_rows).features)
-    return Batch(given, len(cells))
+    given = PlainRows(found, reader.columns, body, lambda: decode_all(body, max_rows).features)
+    return Batch(given, len(found.cells))
 
 
 def _decode_json(body: bytes, max_rows: int) -> Batch:

@@ -7,10 +7,12 @@ that a lane is given runs in its threads.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
@@ -32,10 +34,12 @@ class Lane:
 
     Args:
         longest_s: the longest wait that a request may have to expect.
+        most_rows: of a request.
     """
 
-    def __init__(self, name: str, threads: int, longest_s: float) -> None:
+    def __init__(self, name: str, threads: int, longest_s: float, most_rows: float) -> None:
         self.longest_s = longest_s
+        self.most_rows = most_rows
         self.requests = 0
         self.rows = 0.0
         self._threads = threads
@@ -55,24 +59,48 @@ class Lane:
             DeadlineError: the caller's time passed; work that had not begun is dropped.
             ClientDisconnect: the caller hung up; likewise.
         """
-
-        def timed() -> tuple[T, float]:
-            ticket.check()
-            began = time.perf_counter()
-            return work(), time.perf_counter() - began
-
-        future = asyncio.get_running_loop().run_in_executor(self._pool, timed)
+        future = asyncio.get_running_loop().run_in_executor(self._pool, partial(_timed, work, ticket))
         if self.requests > self._threads or ticket.deadline is not None:
             await _wait(future, ticket, request)
         done, seconds = await future
+        self._learn(ticket, seconds)
+        return done
+
+    def begin(self, work: Callable[[], T], ticket: "Ticket", take: "Callable[[T | BaseException], None]") -> None:
+        """The same for who does not wait: `take`, which must not raise, is given what was done or what went wrong, on
+        the event loop.
+        """
+        loop = asyncio.get_running_loop()
+
+        def end(future: "Future[tuple[T, float]]") -> None:
+            error = future.exception()
+            if error is None:
+                done, seconds = future.result()
+                self._learn(ticket, seconds)
+                take(done)
+            else:
+                take(error)
+
+        def ended(future: "Future[tuple[T, float]]") -> None:
+            if not (future.cancelled() or loop.is_closed()):
+                loop.call_soon_threadsafe(end, future)
+
+        self._pool.submit(_timed, work, ticket).add_done_callback(ended)
+
+    def _learn(self, ticket: "Ticket", seconds: float) -> None:
         if ticket.rows >= 1:
             known = self._seconds_per_row
             self._seconds_per_row += LEARNED * (min(seconds / ticket.rows, 2 * known) - known)  # one stall is no trend
-        return done
 
     def close(self) -> None:
         """Drop what waits."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _timed(work: Callable[[], T], ticket: "Ticket") -> tuple[T, float]:
+    ticket.check()
+    began = time.perf_counter()
+    return work(), time.perf_counter() - began
 
 
 async def _wait(future: "asyncio.Future[T]", ticket: "Ticket", request: Request) -> None:
@@ -145,12 +173,11 @@ class Admission:
 
     def __init__(self, settings: CtrSettings) -> None:
         self._inline_rows = settings.inline_rows
-        self._bulk_rows = settings.bulk_rows
         self._longest_s = settings.queue_ms / 1000
         self._most_requests = settings.queue_requests
         self._most_bytes = settings.queue_mb * 2**20
-        self._lane = Lane("rows", settings.score_threads, self._longest_s)
-        self._bulk = Lane("bulk", 1, settings.bulk_queue_ms / 1000)
+        self._lane = Lane("rows", settings.score_threads, self._longest_s, settings.bulk_rows)
+        self._bulk = Lane("bulk", 1, settings.bulk_queue_ms / 1000, math.inf)
         self._age = LoopAge()
         self._standing = Standing(self._longest_s / 3, self._longest_s)
         self._rows_per_byte: dict[str, float] = {}  # by the form of the body
@@ -210,10 +237,14 @@ class Admission:
 
     def settle(self, ticket: Ticket, rows: int, cost: int) -> Lane | None:
         """What `Ticket.settle` does."""
+        self.learn(ticket, rows)
+        return self._place(ticket, rows * cost)
+
+    def learn(self, ticket: Ticket, rows: int) -> None:
+        """Note how many rows a request really has, for those that come after it."""
         if ticket.size:
             known = self._rows_per_byte.get(ticket.form, FIRST_ROWS_PER_BYTE)
             self._rows_per_byte[ticket.form] = known + LEARNED * (rows / ticket.size - known)
-        return self._place(ticket, rows * cost)
 
     def leave(self, ticket: Ticket) -> None:
         """The request was answered."""
@@ -235,7 +266,7 @@ class Admission:
     def _lane_for(self, rows: float) -> Lane | None:
         if rows <= self._inline_rows:
             return None
-        return self._lane if rows <= self._bulk_rows else self._bulk
+        return self._lane if rows <= self._lane.most_rows else self._bulk
 
 
 def _move(ticket: Ticket, lane: Lane | None, rows: float) -> None:

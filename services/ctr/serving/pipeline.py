@@ -160,15 +160,12 @@ class ScoringPipeline:
             for watcher in self._watching:
                 watcher.saw(scored)
 
-    def is_plain(self, loaded: Loaded, batch: Batch, asked: Asked) -> bool:
+    def is_plain(self, loaded: Loaded, asked: Asked) -> bool:
         """Whether this version answers for sure, with just what the caller gave."""
         is_open = asked.model is None or not _is_pinned(asked.model)
         if is_open and self._routing is not None and self._routing.deals(loaded.name):
             return False
-        return not self._fills(loaded, batch)
-
-    def _fills(self, loaded: Loaded, batch: Batch) -> bool:
-        return self._filling is not None and batch.rows > 0 and self._filling.applies(loaded.scorer.schema)
+        return self._filling is None or not self._filling.applies(loaded.scorer.schema)
 
     def read(self, scorer: Scorer, batch: Batch, asked: Asked) -> Read:
         """The same rows as the model takes them.
@@ -221,7 +218,7 @@ class ScoringPipeline:
 
     async def _fill(self, loaded: Loaded, batch: Batch, ticket: Ticket) -> _Filled:
         schema = loaded.scorer.schema
-        if self._filling is None or not self._fills(loaded, batch):
+        if self._filling is None or not batch.rows or not self._filling.applies(schema):
             return _Filled(batch)
         fill = partial(_timed, _FILLING, partial(self._filling.fill, schema, batch))
         filled = await within(ticket, self._filling_threads, fill)

@@ -55,7 +55,7 @@ class ShortWay(Protocol):
     most_bytes: int
 
     def begin(self, call: "ShortCall") -> bool:
-        """Answer the call, at once or in the event loop's next turn; False, and nothing done, where it is for uvicorn.
+        """Answer the call, at once or later on the event loop; False, and nothing done, where it is for uvicorn.
 
         Never waits and never raises.
         """
@@ -86,6 +86,11 @@ class ShortCall:
         """Whether nobody else is connected, so that no other request can come with this one."""
         return len(self.connection.connections) == 1
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether the caller has hung up; any thread may ask."""
+        return self.connection.transport.is_closing()
+
     def answer(self, status: int, headers: RawHeaders, body: bytes) -> None:
         """Send the answer; `headers` are complete but for the date and the request's id."""
         self.connection.answer(self, status, headers, body)
@@ -114,6 +119,8 @@ class ShortConnection(HttpToolsProtocol):
         """Take the short way, or uvicorn's."""
         if self._given or self._wanted:
             self._held += data
+            if self._given and len(self._held) > self.way.most_bytes:
+                self.flow.pause_reading()
             if self._given or len(self._held) < self._wanted:
                 return
             data, self._held, self._wanted = bytes(self._held), bytearray(), 0
@@ -156,6 +163,7 @@ class ShortConnection(HttpToolsProtocol):
         parts += (b"\r\n", body)
         if not self.transport.is_closing():
             self.transport.write(b"".join(parts))
+        self._read_on()
         self.server_state.total_requests += 1
         self.gatekeeper.note_answer()
         seconds = time.perf_counter() - call.began
@@ -170,9 +178,14 @@ class ShortConnection(HttpToolsProtocol):
     def give_back(self) -> None:
         """What `ShortCall.give_back` does."""
         given, self._given = self._given, b""
+        self._read_on()
         if self.parser is not None:  # else the caller is gone
             super().data_received(given)
             self._go_on()
+
+    def _read_on(self) -> None:
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
 
     def _go_on(self) -> None:
         """Turn to what came meanwhile."""

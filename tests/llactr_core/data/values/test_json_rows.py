@@ -36,9 +36,9 @@ def test_what_is_plain_has_the_values_that_a_json_library_finds(
         body = json.dumps({"rows": rows}, ensure_ascii=ascii_only, indent=indent).encode()
     except UnicodeEncodeError:
         return
-    cells = READER.rows(body, 10)
-    if cells is not None:
-        assert values(cells) == expected(body)
+    found = READER.rows(body, 10)
+    if found is not None:
+        assert values(found.cells) == expected(body)
 
 
 @pytest.mark.parametrize(
@@ -52,9 +52,9 @@ def test_what_is_plain_has_the_values_that_a_json_library_finds(
     ],
 )
 def test_plain_rows_become_cells(body: bytes) -> None:
-    cells = READER.rows(body, 10)
-    assert cells is not None
-    assert values(cells) == expected(body)
+    found = READER.rows(body, 10)
+    assert found is not None
+    assert values(found.cells) == expected(body)
 
 
 @pytest.mark.parametrize(
@@ -106,9 +106,9 @@ def test_every_cut_and_every_changed_byte_of_a_body_is_read_as_a_json_library_re
     for place in range(len(body)):
         broken += [body[:place] + bytes([chance.randrange(256)]) + body[place + 1 :] for _ in range(20)]
     for one in broken:
-        cells = READER.rows(one, 10)
-        if cells is not None:
-            assert values(cells) == expected(one), one
+        found = READER.rows(one, 10)
+        if found is not None:
+            assert values(found.cells) == expected(one), one
 
 
 def test_more_rows_than_allowed_are_not_plain() -> None:
@@ -116,18 +116,31 @@ def test_more_rows_than_allowed_are_not_plain() -> None:
     assert READER.rows(body, 4) is None
     found = READER.rows(body, 5)
     assert found is not None
-    assert len(found) == 5
+    assert len(found.cells) == 5
 
 
 def test_lines_are_rows() -> None:
     found = READER.lines(b'{"age":1}\n\r\n  {"job": "x"} \n{}', 10)
     assert found is not None
-    assert [row[:2] for row in values(found)] == [[1, None], [None, "x"], [None, None]]
+    assert [row[:2] for row in values(found.cells)] == [[1, None], [None, "x"], [None, None]]
     empty = READER.lines(b"", 10)
     assert empty is not None
-    assert len(empty) == 0
+    assert len(empty.cells) == 0
     for body in (b'{"age":1} {"age":2}', b'{"age":\n1}', b'{"age":1}\n[]', b'{"age":1}x'):
         assert READER.lines(body, 10) is None, body
+
+
+@pytest.mark.parametrize(
+    ("body", "has_others"),
+    [
+        (b'{"rows": [{"age": 1, "job": "other"}, {}]}', False),
+        (b'{"rows": [{"age": 1}, {"other": null, "job": "x"}]}', True),
+    ],
+)
+def test_rows_tell_whether_one_has_another_column(body: bytes, has_others: bool) -> None:
+    assert [found.has_others for found in [READER.rows(body, 10)] if found] == [has_others]
+    lines = b"\n".join(json.dumps(row).encode() for row in json.loads(body)["rows"])
+    assert [found.has_others for found in [READER.lines(lines, 10)] if found] == [has_others]
 
 
 def test_a_name_that_json_spells_otherwise_is_left_to_a_json_library() -> None:

@@ -112,6 +112,7 @@ def served(settings: CtrSettings, storage: Storage, publish: Callable[..., str])
 
 
 ROWS = b'{"rows": [' + ROW + b", {}]}"
+MANY = b'{"rows": [' + b"{}," * 500 + b"{}]}"
 TAKEN: dict[str, tuple[bytes, dict[str, str]]] = {
     "rows": (ROWS, {}),
     "no type": (ROWS, {"Content-Type": ""}),
@@ -125,6 +126,8 @@ TAKEN: dict[str, tuple[bytes, dict[str, str]]] = {
     "escapes": (b'{"rows": [{"job": "st\\u0075dent", "other": "\xc3\xa4"}]}', {}),
     "row ids": (b'{"rows": [{"job": "clerk", "row_id": "a"}]}', {}),
     "deadline": (ROWS, {"X-Timeout-Ms": "5000"}),
+    "many rows": (MANY, {}),
+    "many lines": (b"\n".join([ROW] * 1500), {"Content-Type": NDJSON}),
 }
 LEFT: dict[str, tuple[bytes, dict[str, str]]] = {
     "no json": (b"{", {}),
@@ -137,7 +140,8 @@ LEFT: dict[str, tuple[bytes, dict[str, str]]] = {
     "no deadline": (ROWS, {"X-Timeout-Ms": "soon"}),
     "unknown key": (ROWS, {"Authorization": "Bearer nobody's"}),
     "compressed": (ROWS, {"Content-Encoding": "gzip"}),
-    "many rows": (b'{"rows": [' + b"{}," * 500 + b"{}]}", {}),
+    "many rows by a deadline": (MANY, {"X-Timeout-Ms": "5000"}),
+    "too many bytes": (b'{"rows": [' + b'{"other": "%s"},' % (b"x" * 1000) * 700 + b"{}]}", {}),
     "closing": (ROWS, {"Connection": "close"}),
 }
 
