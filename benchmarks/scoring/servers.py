@@ -56,6 +56,7 @@ class Server:
         self.url = f"http://127.0.0.1:{port}"
         self._command, self._ready = command, ready
         self._env = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", **env}
+        self._load_cores = {LOAD_CORE}
         self.start()
 
     def start(self) -> float:
@@ -88,6 +89,13 @@ class Server:
             time.sleep(0.02)
         raise RuntimeError(f"{self._process.args!r} is not ready after {START_S} s")
 
+    def spread(self) -> None:
+        """Keep its two workers on a core each; from here on the load comes from whichever core has time."""
+        cores = (SERVER_CORE, LOAD_CORE)
+        for core, worker in zip(cores, self.processes()[1:], strict=True):
+            pin(worker.pid, core)
+        self._load_cores = set(cores)
+
     def processes(self) -> list[psutil.Process]:
         """The server's processes."""
         parent = psutil.Process(self._process.pid)
@@ -115,7 +123,7 @@ class Server:
         return found
 
     def load(self, bodies: Path, concurrency: int, seconds: float, media: str = JSON) -> Measured:
-        """Send requests from the other core for so long.
+        """Send requests, by default from the core that it is not on, for so long.
 
         The processor time is that of all of the server's processes, from before the generator starts until after it
         ends.
@@ -128,7 +136,7 @@ class Server:
             capture_output=True,
             text=True,
             check=True,
-            preexec_fn=lambda: os.sched_setaffinity(0, {LOAD_CORE}),
+            preexec_fn=lambda: os.sched_setaffinity(0, self._load_cores),
         )
         seen: dict[str, Any] = json.loads(done.stdout)
         if seen["failed"]:
@@ -162,6 +170,12 @@ def ours(bundle: Path, home: Path, workers: int = 1) -> Server:
     settings = {"LLACTR_CTR_MEMORY_MB": "8192", "LLACTR_CTR_WORKERS": str(workers)}
     own = {"LLACTR_HOME": str(home), "CTR_PORT": str(house.port), **settings}
     return Server([sys.executable, "-m", "services.ctr.api"], house.port, "/v1/score", "/readyz", own)
+
+
+def echo() -> Server:
+    """A server that does nothing for a request but answer it."""
+    port = free_port()
+    return Server([sys.executable, "-m", "benchmarks.scoring.echo", str(port)], port, "/v1/score", "/readyz", {})
 
 
 def peer(python: Path, script: Path, bundle: Path, path: str, ready: str) -> Server:
