@@ -41,6 +41,7 @@ MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
 TABLE, BIAS, PAIRS, SCENES = "embedding.table", "bias", "serving.pairs", "serving.scenes"  # of the weights
 GRAPH = "graph.onnx"
+SCENE_GRAPH = "scenes.onnx"
 FIELD_TABLE = "field_table.safetensors"
 VALUES = "values.safetensors"
 SCENE_VALUES = "scenes.safetensors"

@@ -59,7 +59,7 @@ def look_up(table, more, ids, weights, fields, pairs, v, logits):
         weights: [B, S], of the slots in their field's sum; [0, 0] for one slot per field that counts once.
         fields: the field of each slot, [S].
         pairs: [K, K], only what is above the diagonal counts; [0, 0] for none.
-        v: [B, K, d], d <= c.
+        v: [B, K, d], d <= c; fields that no slot has keep what is in them, and count in the pairs.
         logits: [B].
     """
     many, width, columns = uint64(v.shape[1]), uint64(v.shape[2]), uint64(table.shape[1])
@@ -78,7 +78,8 @@ def look_up(table, more, ids, weights, fields, pairs, v, logits):
         logits[b] = 0
         row = place + uint64(b) * many * width * _FLOAT
         if len(weights):
-            v[b] = 0
+            for s in range(ids.shape[1]):
+                v[b, fields[s]] = 0
         for s in range(ids.shape[1]):
             number = uint64(ids[b, s])
             source = known + number * stride if number < first_beyond else beyond + (number - first_beyond) * stride

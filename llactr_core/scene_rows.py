@@ -53,16 +53,16 @@ class SceneRows:
         """These with the rows [n, D'] of the ids V .. V + n - 1 of an overlay; those of other fields are not read."""
         return replace(self, table=np.concatenate([self.table[: self.known], rows]))
 
-    def of_ids(self, ids: Ids) -> Floats:
-        """Scene rows float32 [B, S, D'] of ids int32 [B, S']."""
+    def places(self, ids: Ids) -> npt.NDArray[np.int64]:
+        """Where the scenes of ids int32 [B, S'] stand in the table, [B, S]."""
         chosen = ids.take(self.slots, axis=1)
         places = chosen + self.shifts
         if len(self.table) > self.known:
             places = np.where(chosen < self.size, places, chosen - self.size + self.known)
-        return self.table.take(places, axis=0)
+        return places
 
     def beside(self, rows: Floats, ids: Ids) -> Floats:
         """Rows [B, K, c] of the ids with their scene rows behind them, zero for other fields: [B, K, c + D']."""
         scenes = np.zeros((*rows.shape[:2], self.table.shape[1]), np.float32)
-        scenes[:, self.fields] = self.of_ids(ids)
+        scenes[:, self.fields] = self.table.take(self.places(ids), axis=0)
         return np.concatenate([rows, scenes], axis=2)

@@ -19,6 +19,7 @@ from llactr_core.bundle import (
     GOLDEN,
     GRAPH,
     PAIRS,
+    SCENE_GRAPH,
     SCENES,
     TABLE,
     WEIGHTS,
@@ -130,7 +131,7 @@ class Scorer:
         scorer.encoder, scorer._model = encoder, model
         if overlay is not None and overlay.rows:
             scenes = model.weights.scenes
-            scene_width = None if scenes is None else scenes.table.shape[1]
+            scene_width = None if scenes is None else scenes.rows.table.shape[1]
             added = Added.of(overlay, encoder, model.weights.table.shape[1], scene_width)
             scorer.encoder = encoder.with_more(added.index)
             scorer._model = model.with_more(added.table, added.scenes)
@@ -239,15 +240,15 @@ class Scorer:
 
 def _weights(bundle: Bundle, encoder: Encoder) -> Weights:
     """The graph is read at once, since the bundle's folder may go while it is in memory; the table stays mapped."""
-    file, path = bundle.path / WEIGHTS, bundle.path / GRAPH
+    file = bundle.path / WEIGHTS
     table = mapped_tensor(file, TABLE)
-    graph = path.read_bytes() if path.exists() else None
+    graphs = {name: (bundle.path / name).read_bytes() for name in (GRAPH, SCENE_GRAPH) if (bundle.path / name).exists()}
     if bundle.format_version < 3:  # the graph takes whole rows of the table, and is all of the logit
-        return Weights(table, table.shape[1], NO_PAIRS, 0.0, graph)
+        return Weights(table, table.shape[1], NO_PAIRS, 0.0, graphs.get(GRAPH))
     with safe_open(file, "numpy") as tensors:
         beside = {name: tensors.get_tensor(name) for name in (BIAS, PAIRS, SCENES) if name in tensors.keys()}  # noqa: SIM118
     width = int(bundle.manifest["options"]["width"])  # type: ignore[index]
-    return Weights.of(table, beside, width, graph, encoder)
+    return Weights.of(table, beside, width, graphs, encoder)
 
 
 def _terms(bundle: Bundle) -> Terms | None:

@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FLOORS = [
     ["llactr_core.errors", "llactr_core.files", "llactr_core.remote", "llactr_client"],
-    ["llactr_core.schema", "llactr_core.progress"],
+    ["llactr_core.schema", "llactr_core.progress", "llactr_core.turn"],
     ["llactr_core.semantics", "llactr_core.models", "llactr_core.data", "llactr_core.datasets", "llactr_core.metrics"],
     ["llactr_core.enhancers", "llactr_core.scorer", "llactr_core.explainer"],
     ["llactr_core.training", "llactr_core.proof", "llactr_core.export"],

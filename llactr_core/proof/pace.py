@@ -114,7 +114,7 @@ class Pace:
         return [f"{one}, for lack of time" for one in told]
 
 
-def seconds_of_alignment(data: Prepared, model: str) -> float:
+def seconds_of_alignment(data: Prepared, model: str, device: str = "auto") -> float:
     """About how long CTRL's stage 1 takes on the train rows, by the pace of the first ones.
 
     Raises:
@@ -126,7 +126,7 @@ def seconds_of_alignment(data: Prepared, model: str) -> float:
     first = next(iter(data.splits.train.batches(columns))).slice(0, TIMED)
     sentences = Sentences(template, [first])
     some = sentences.of(np.arange(len(sentences)))
-    return PASSES * len(data.train) * seconds_of_one(TextEncoder.load(model), some)
+    return PASSES * len(data.train) * seconds_of_one(TextEncoder.load(model, device=device), some)
 
 
 def depth_of(sizes: Sequence[int], most: int) -> int:

@@ -35,6 +35,7 @@ from llactr_core.training.options import TrainOptions
 from llactr_core.training.prepared import Prepared
 from llactr_core.training.run import EvaluationCallback, Trained, train_model
 from llactr_core.training.serving import exact_logits
+from llactr_core.turn import Turn, at_once
 
 SEARCHING = 0.5  # of the time that is left goes to the searches
 Floats = npt.NDArray[np.float64]
@@ -122,6 +123,7 @@ class Study:
         storage: of the searches.
         progress: is told where the study stands; may raise JobCancelled.
         arms: what is compared; by default all that the dataset allows.
+        turn: is asked for the accelerator that CTRL runs on.
     """
 
     def __init__(
@@ -134,9 +136,10 @@ class Study:
         storage: optuna.storages.BaseStorage,
         progress: ProgressCallback,
         arms: Sequence[Arm] | None = None,
+        turn: Turn = at_once,
     ) -> None:
         self._plain, self._valued, self._read, self._plan = plain, valued, read, plan
-        self._folder, self._storage, self._progress = folder, storage, progress
+        self._folder, self._storage, self._progress, self._turn = folder, storage, progress, turn
         self.has_values = read.tuned.values is not None
         self.arms = arms_of(self.has_values, plan.quick) if arms is None else list(arms)
         require_parts(plain.valid.labels.numpy())
@@ -195,8 +198,10 @@ class Study:
         """About how many seconds CTRL's stage 1 takes for all backbones; 0 where CTRL is no arm."""
         if not any(arm.method == "ctrl" for arm in self.arms):
             return 0.0
-        epochs = TrainOptions.parse(self._plan.fixed).ctrl.epochs
-        return epochs * len(self._plan.backbones) * seconds_of_alignment(self._plain, self._plan.language_model)
+        ctrl = TrainOptions.parse(self._plan.fixed).ctrl
+        with self._turn(ctrl.device):
+            seconds = seconds_of_alignment(self._plain, self._plan.language_model, ctrl.device)
+        return ctrl.epochs * len(self._plan.backbones) * seconds
 
     def _without_the_unread(self) -> None:
         """Leave the untuned model's arm out where nobody asked it."""
@@ -314,7 +319,7 @@ class Study:
         if arm.method == "ctrl":
             folder = self._folder.parent / "ctrl"
             folder.mkdir(exist_ok=True)
-            warm = align(data, options, self._plan.language_model, folder, self._beat).start
+            warm = align(data, options, self._plan.language_model, folder, self._beat, turn=self._turn).start
         return train_model(data, semantics, options, progress=self._beat, warm=warm, on_evaluation=on_evaluation)
 
     def _data(self, arm: Arm) -> Prepared:

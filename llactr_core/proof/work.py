@@ -24,6 +24,7 @@ from llactr_core.schema import Schema
 from llactr_core.semantics.encoder import choose_device
 from llactr_core.semantics.weights import DEFAULT_MODEL, resolve_model
 from llactr_core.training.prepared import Prepared
+from llactr_core.turn import Turn, at_once
 
 LEAST_SEEDS = 2
 SLACK = 1.5  # some options take longer than the defaults
@@ -40,11 +41,13 @@ class Place:
         folder: of scores and reports.
         storage: of the searches.
         progress: is told where it stands; may raise JobCancelled.
+        turn: is asked for the accelerator that CTRL runs on.
     """
 
     folder: Path
     storage: optuna.storages.BaseStorage
     progress: ProgressCallback = silent
+    turn: Turn = at_once
 
 
 def prove(
@@ -146,7 +149,9 @@ def study_in_time(
     def study_on(rows: Splits) -> Study:
         plain = Prepared.read(rows, schema)
         valued = plain if read.tuned.values is None else Prepared.read(rows, schema, read.tuned.values)
-        return Study(plain, valued, read, plan, place.folder / "scores", place.storage, place.progress, arms)
+        return Study(
+            plain, valued, read, plan, place.folder / "scores", place.storage, place.progress, arms, place.turn
+        )
 
     study = study_on(asked.splits)
     if plan.until is None:

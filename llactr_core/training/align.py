@@ -27,6 +27,7 @@ from llactr_core.training.build import build_model
 from llactr_core.training.options import TrainOptions
 from llactr_core.training.prepared import Prepared
 from llactr_core.training.warm import WarmStart
+from llactr_core.turn import Turn, at_once
 
 DEPENDS_ON = ("backbone", "backbone_options", "width", "rare", "ctrl")  # the options that stage 1 depends on
 
@@ -48,6 +49,7 @@ def align(
     progress: ProgressCallback = silent,
     *,
     start: WarmStart | None = None,
+    turn: Turn = at_once,
 ) -> Aligned:
     """Align the backbone of `options` with a language model's reading of the train rows.
 
@@ -61,6 +63,7 @@ def align(
         folder: of checkpoints and results.
         progress: is told where it stands; what it raises ends the work.
         start: what a trained bundle learned, to go on from.
+        turn: is asked for the device, where there is something to align.
 
     Raises:
         NotFoundError, ArtifactError: the language model or a checkpoint is not here, or damaged.
@@ -85,11 +88,13 @@ def align(
     if found is None:
         if start is not None:
             start.put_into(model, data.encoder)
-        measured = _run(model, data, template, options, language_model, folder / "ctrl.safetensors", key, progress)
+        checkpoint = folder / "ctrl.safetensors"
+        with turn(options.ctrl.device):
+            measured = _run(model, data, template, options, language_model, checkpoint, key, progress)
         found = {name: value.contiguous() for name, value in model.state_dict().items()}, measured
         with replacing(kept) as beside:
             save_file(found[0], beside, {"key": key, "measured": json.dumps(measured)})
-        (folder / "ctrl.safetensors").unlink(missing_ok=True)
+        checkpoint.unlink(missing_ok=True)
     weights, measured = found
     return Aligned(WarmStart(key, data.encoder, weights), lineage, measured)
 

@@ -20,7 +20,6 @@ from llactr_core.bundle import (
     FIELD_TABLE,
     GATE_ROWS,
     GOLDEN,
-    GRAPH,
     SCENE_VALUES,
     VALUES,
     WEIGHTS,
@@ -50,6 +49,7 @@ from llactr_core.training.prepared import Prepared
 from llactr_core.training.run import Trained, train_model
 from llactr_core.training.serving import Serving, exact, with_int8
 from llactr_core.training.warm import WarmStart
+from llactr_core.turn import Turn, at_once
 
 GOLDEN_ROWS = 16
 ALIGNED = 0.8  # the share of the bar at which an alignment has ended
@@ -68,6 +68,7 @@ def train_bundle(
     start_from: Path | None = None,
     language_model: str = DEFAULT_MODEL,
     auto: Mapping[str, object] | None = None,
+    turn: Turn = at_once,
 ) -> Bundle:
     """Train on train, stop early on a part of valid, calibrate on another one, and write the bundle `out`.
 
@@ -83,6 +84,7 @@ def train_bundle(
         start_from: a bundle to go on from (a warm start); its vocabularies are extended by those of train.
         language_model: name or folder of the one that the enhancer "ctrl" aligns the backbone with.
         auto: how the options were chosen, where they were; for the manifest.
+        turn: is asked for the accelerator of an alignment.
 
     Raises:
         DataError, SchemaError, OptionError: data, schema or options do not fit; nothing is written.
@@ -97,7 +99,7 @@ def train_bundle(
     tell = progress
     if options.enhancer == "ctrl":
         stage_1, tell = within(progress, 0.0, ALIGNED), within(progress, ALIGNED, 1.0)
-        aligned = align(data, options, language_model, checkpoints, stage_1, start=warm)
+        aligned = align(data, options, language_model, checkpoints, stage_1, start=warm, turn=turn)
     begin = warm if aligned is None else aligned.start
     checkpoint = Checkpoint(checkpoints, _run_key(splits, schema, semantics, options, begin))
     trained = train_model(data, semantics, options, checkpoint, tell, warm=begin)
@@ -136,8 +138,8 @@ def train_bundle(
     def write_files(directory: Path) -> None:
         encoder.save(directory)
         save_file(serving.tensors, directory / WEIGHTS)
-        if serving.graph is not None:
-            (directory / GRAPH).write_bytes(serving.graph)
+        for name, graph in serving.graphs.items():
+            (directory / name).write_bytes(graph)
         (directory / EXPLANATION).write_bytes(exported_explanation(model))
         if semantics.fields is not None:
             semantics.fields.save(directory / FIELD_TABLE)

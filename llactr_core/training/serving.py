@@ -4,14 +4,15 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from llactr_core.bundle import BIAS, PAIRS, SCENES, TABLE
+from llactr_core.bundle import BIAS, GRAPH, PAIRS, SCENE_GRAPH, SCENES, TABLE
 from llactr_core.data.encoding import Encoder
 from llactr_core.enhancers.larr.larr import Larr
 from llactr_core.enhancers.model import CTRModel
-from llactr_core.export.graph import exported_graph
+from llactr_core.export.graph import exported_graph, exported_scene_graph
 from llactr_core.export.rounding import rounded
 from llactr_core.metrics.ranking import auc
 from llactr_core.served import ServedModel, Weights
@@ -41,6 +42,7 @@ class Serving:
         graph: ONNX; None where the logit has no such part.
         precision: of the graph's products.
         logits: those of rows, float64 [B].
+        scene_graph: ONNX, what makes LARR's aggregate; None with another enhancer.
         rounding: what 8-bit products cost, where they were asked for.
     """
 
@@ -48,7 +50,14 @@ class Serving:
     graph: bytes | None
     precision: Literal["fp32", "int8"]
     logits: Logits
+    scene_graph: bytes | None = None
     rounding: Rounding | None = None
+
+    @property
+    def graphs(self) -> dict[str, bytes]:
+        """Those that there are, by the names of their files."""
+        given = {GRAPH: self.graph, SCENE_GRAPH: self.scene_graph}
+        return {name: graph for name, graph in given.items() if graph is not None}
 
 
 def exact_logits(model: CTRModel) -> Logits:
@@ -58,7 +67,7 @@ def exact_logits(model: CTRModel) -> Logits:
 
 def exact(model: CTRModel) -> Serving:
     """The model as it was trained."""
-    return Serving(_tensors(model), exported_graph(model), "fp32", exact_logits(model))
+    return Serving(_tensors(model), exported_graph(model), "fp32", exact_logits(model), exported_scene_graph(model))
 
 
 def with_int8(serving: Serving, model: CTRModel, encoder: Encoder, train: Rows, valid: Rows) -> Serving:
@@ -85,7 +94,11 @@ def with_int8(serving: Serving, model: CTRModel, encoder: Encoder, train: Rows, 
     rounding = Rounding(lost <= MOST_LOST, lost, float(np.abs(after - before).max()))
     if not rounding.is_kept:
         return replace(serving, rounding=rounding)
-    return Serving(serving.tensors, graph, "int8", lambda rows: served.logits_of(rows.encoded), rounding)
+
+    def logits(rows: Rows) -> npt.NDArray[np.float64]:
+        return served.logits_of(rows.encoded)
+
+    return replace(serving, graph=graph, precision="int8", logits=logits, rounding=rounding)
 
 
 def _some(rows: Rows) -> Rows:
@@ -97,16 +110,16 @@ def _some(rows: Rows) -> Rows:
 def _weights(serving: Serving, model: CTRModel, encoder: Encoder) -> Weights:
     read = (TABLE, BIAS, PAIRS, SCENES)
     arrays = {name: tensor.detach().numpy() for name, tensor in serving.tensors.items() if name in read}
-    return Weights.of(arrays.pop(TABLE), arrays, model.embedding.width, serving.graph, encoder)
+    return Weights.of(arrays.pop(TABLE), arrays, model.embedding.width, serving.graphs, encoder)
 
 
 @torch.no_grad()
 def _tensors(model: CTRModel) -> dict[str, Tensor]:
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     tensors[TABLE] = model.folded().contiguous()
-    pairs, fields = model.constant_pairs(), model.embedding.fields
+    pairs = model.constant_pairs()
     if pairs is not None:
-        tensors[PAIRS] = pairs[:fields, :fields].contiguous()  # those of one more field are in the graph
+        tensors[PAIRS] = pairs.contiguous()
     if isinstance(model.enhancer, Larr):
         tensors[SCENES] = model.enhancer.scene_rows()
     return tensors

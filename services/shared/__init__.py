@@ -1,1 +1,1 @@
-"""What both services need: settings, storage, jobs, keys, problem responses, logs, the frame of an app."""
+"""What both services need: settings, storage, jobs, accelerators, keys, problems, logs, the frame of an app."""

@@ -67,7 +67,7 @@ def prove_dataset(context: JobContext, store: JobStore, settings: CtrSettings) -
     command = f"POST /v1/admin/prove, job {context.job.id}"
     if options.final:
         record_reading(command)
-    place = Place(context.directory, searches(context), span.part(READ, 0.99))
+    place = Place(context.directory, searches(context), span.part(READ, 0.99), context.turn)
     report: dict[str, Any] = prove(
         recipe.splits, recipe.schema, options, reader, place, {"command": command}, settings.language_model
     )

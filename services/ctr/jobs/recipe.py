@@ -88,6 +88,7 @@ def _train(recipe: Recipe, semantics: Semantics, context: JobContext, registry: 
         start_from=None if recipe.start_from is None else registry.bundle_path(recipe.start_from),
         language_model=recipe.language_model,
         auto=recipe.auto,
+        turn=context.turn,
     )
 
 

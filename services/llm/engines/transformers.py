@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Literal
 
 from llactr_core.errors import LlactrError, RateError, UnavailableError
 from llactr_core.semantics.weights import model_digest, resolve_model
-from services.llm.engines.accelerator import free_memory
 from services.llm.engines.call import Call
 from services.llm.engines.engine import Embedded, Voice, pinned
 from services.llm.engines.line import Line
 from services.llm.engines.measure import measured
+from services.shared.accelerators.gpus import free_memory
 from services.shared.lru import Lru
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from llactr_core.errors import ArtifactError
 from llactr_core.files import write_atomic
 from llactr_core.progress import Progress
 from llactr_core.semantics.tuned import TunedModel
-from services.llm.engines.accelerator import accelerators, free_memory
 from services.llm.engines.engine import Engine
-from services.llm.engines.turn import turn
 from services.llm.jobs.request import RefreshPayload
+from services.shared.accelerators.gpus import accelerators, free_memory
+from services.shared.accelerators.turn import turn
 from services.shared.jobs.context import JobContext
 from services.shared.storage.artifacts import folder_digest
 from services.shared.telemetry.metrics import TUNING_ACCURACY, TUNING_SECONDS, TUNING_TOKENS

@@ -3,14 +3,17 @@
 import math
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from llactr_core.errors import JobCancelled, UnavailableError
 from llactr_core.progress import Progress
+from services.shared.accelerators.gpus import accelerators, free_memory
+from services.shared.accelerators.turn import turn
 from services.shared.jobs.attempt_record import AttemptRecord
 from services.shared.jobs.job import Job
 from services.shared.jobs.store import JobStore
@@ -18,6 +21,7 @@ from services.shared.jobs.store import JobStore
 REPORT_EVERY_S = 0.2
 
 LOST = "the lease was lost to another worker"
+IN_USE = "another job has the accelerator"
 
 
 class JobContext:
@@ -86,6 +90,21 @@ class JobContext:
         """
         self.report(replace(self._last, stage=f"waiting: {reason}", eta_s=None))
         self.sleep(seconds)
+
+    @contextmanager
+    def turn(self, device: str) -> Iterator[None]:
+        """Hold the GPU that a device names, alone among the jobs of this machine; on a CPU nothing is held.
+
+        Raises:
+            JobCancelled: the work should end.
+        """
+        names = accelerators(device)
+        with turn(names, partial(self.wait, IN_USE)):
+            try:
+                yield
+            finally:
+                if names:
+                    free_memory()
 
     def end(self, reason: str) -> None:
         """Let the next report, check or sleep raise; the worker's own call."""

@@ -1,6 +1,8 @@
 """LARR: scenes that train never had are understood by their texts, and are served without the language model."""
 
+import json
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,6 +34,7 @@ from llactr_core.training.build import build_model
 from llactr_core.training.checkpoint import Checkpoint
 from llactr_core.training.data import Batch
 from llactr_core.training.loop import logits_of, loss_of
+from llactr_core.training.options import TrainOptions
 from llactr_core.training.pipeline import train_bundle
 from llactr_core.training.prepared import Prepared
 from llactr_core.training.run import train_model
@@ -65,6 +68,32 @@ def test_weathers_that_train_never_had_are_understood_by_their_vectors(tmp_path:
         found[name] = auc(test.labels.numpy(), logits_of(train_model(data, semantics, LARR).model, test).numpy())
     assert found["true"] > 0.7, found
     assert found["shuffled"] < 0.6, found
+
+
+@pytest.mark.parametrize("backbone", ["fm", "deepfm"])
+def test_a_row_of_a_hundred_costs_at_most_twice_the_plain_backbones(
+    folder: Path, log: tuple[Splits, Schema], tmp_path: Path, backbone: str
+) -> None:
+    rows = pq.read_table(folder / "test.parquet", columns=list(log[1].columns)).slice(0, 100).to_pylist()
+    body = json.dumps({"rows": rows}).encode()
+    scorers = []
+    for enhancer in ("none", "larr"):
+        its = {"pretrain_epochs": 0, "contrast_epochs": 0}
+        content = {"backbone": backbone, "enhancer": enhancer, "epochs": 1, "held_out": 0, "larr": its}
+        options = TrainOptions.parse(content)
+        made = train_bundle(*log, EARLY, options, tmp_path / enhancer, tmp_path / "c", silent)
+        scorers.append(Scorer.load(made.path))
+
+    def seconds(scorer: Scorer) -> float:
+        began = time.process_time()
+        for _ in range(20):
+            found = scorer.reader.rows(body, 100)
+            assert found is not None
+            assert len(scorer.score(found.cells)) == 100
+        return time.process_time() - began
+
+    ratios = [seconds(scorers[1]) / seconds(scorers[0]) for _ in range(21)]
+    assert float(np.median(ratios)) <= 2, ratios
 
 
 def test_only_the_language_models_vectors_are_not_trained(log: tuple[Splits, Schema]) -> None:

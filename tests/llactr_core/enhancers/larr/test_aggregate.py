@@ -1,4 +1,4 @@
-"""The aggregation encoder, its alignment, and its graph, against slow references."""
+"""The aggregation encoder, its alignment, and what is served of it, against slow references."""
 
 import numpy as np
 import numpy.typing as npt
@@ -7,16 +7,18 @@ import torch
 from scipy.special import erf
 from takeaway import LARR, scene_table, takeaway
 
+from llactr_core.bundle import BIAS, PAIRS, SCENES, TABLE
+from llactr_core.data.encoding import Encoded
 from llactr_core.data.splits import Splits
 from llactr_core.enhancers.larr.aggregate import Form, SceneEncoder, aligned
 from llactr_core.enhancers.larr.larr import Larr
-from llactr_core.export.graph import SceneGraph
-from llactr_core.models.embedding import split_rows
 from llactr_core.models.registry import BACKBONES
 from llactr_core.schema import Schema
 from llactr_core.semantics.semantics import Semantics
+from llactr_core.served import ServedModel, Weights
 from llactr_core.training.build import build_model
 from llactr_core.training.prepared import Prepared
+from llactr_core.training.serving import exact
 
 Floats = npt.NDArray[np.float64]
 FORM = Form(fields=3, text_width=6, width=8, layers=2, heads=2)
@@ -87,7 +89,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> tuple[Splits, Schema]:
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-def test_look_up_pairs_and_graph_add_up_to_the_models_logit(log: tuple[Splits, Schema], name: str) -> None:
+def test_what_is_served_adds_up_to_the_models_logit(log: tuple[Splits, Schema], name: str) -> None:
     data = Prepared.read(*log, scene_table())
     options = LARR.model_copy(update={"backbone": name, "backbone_options": {}})
     model = build_model(data.encoder, Semantics(values=scene_table()), options).eval()
@@ -98,12 +100,9 @@ def test_look_up_pairs_and_graph_add_up_to_the_models_logit(log: tuple[Splits, S
     ids = data.train.ids[:7]
     with torch.no_grad():
         logit, _ = model(ids, None)
-        v, w = split_rows(model.folded()[ids], options.width)
-        rows = enhancer.scene_rows()[enhancer.places(ids)]
-        rest = SceneGraph(model, enhancer)(v, rows)
-        pairs = model.constant_pairs()
-        fields = model.embedding.fields
-        products = torch.zeros(7)
-        if pairs is not None:
-            products = (pairs[:fields, :fields] * (v @ v.transpose(1, 2))).sum((1, 2))
-        np.testing.assert_allclose(model.bias + w.sum(1) + products + rest, logit, rtol=1e-4, atol=1e-4)
+        own = exact(model)
+        tensors = {name: own.tensors[name].numpy() for name in (BIAS, PAIRS, SCENES) if name in own.tensors}
+        weights = Weights.of(own.tensors[TABLE].numpy(), tensors, options.width, own.graphs, data.encoder)
+        served = ServedModel(weights, data.encoder)
+        for _ in range(2):  # scenes are encoded, and then known
+            np.testing.assert_allclose(served.logits_of(Encoded(ids.numpy(), None)), logit, rtol=1e-4, atol=1e-4)

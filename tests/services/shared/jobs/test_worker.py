@@ -1,3 +1,4 @@
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -10,6 +11,8 @@ from servers import Postgres
 
 from llactr_core.errors import ConflictError, JobCancelled, UnavailableError
 from llactr_core.progress import Progress
+from services.shared.accelerators.turn import turn
+from services.shared.jobs import context as contexts
 from services.shared.jobs import worker
 from services.shared.jobs.context import Handler, JobContext
 from services.shared.jobs.job import Job
@@ -103,6 +106,31 @@ def test_a_result_that_cannot_be_kept_fails_the_job_and_not_the_worker(
     with working(store, settings, {"keep": lambda _: next(results)}):
         assert ended(store, job).state == "failed"
         assert ended(store, following).result == {"fine": 1}
+
+
+def test_a_job_waits_for_its_turn_on_an_accelerator_says_so_and_may_be_cancelled(
+    store: JobStore, settings: ServiceSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contexts, "accelerators", lambda device: [f"GPU for {device}"])
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def align(context: JobContext) -> dict[str, Any]:
+        context.report(Progress("reading", 0.25))
+        with context.turn("auto"):
+            return {"aligned": True}
+
+    def waits(job: Job) -> bool:
+        return store.get(job.id).stage == "waiting: another job has the accelerator"
+
+    first, second = (store.submit("align", {}) for _ in range(2))
+    with working(store, settings, {"align": align}):
+        with turn(["GPU for auto"], lambda _: pytest.fail("nobody else has it")):
+            until(lambda: waits(first))
+            assert store.get(first.id).progress == 0.25
+            store.cancel(first.id)
+            assert ended(store, first).state == "cancelled"
+            until(lambda: waits(second))
+        assert ended(store, second).result == {"aligned": True}
 
 
 @pytest.fixture

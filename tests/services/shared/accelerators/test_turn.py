@@ -1,4 +1,4 @@
-"""One tuning per accelerator, between processes."""
+"""One job per accelerator, between processes."""
 
 import signal
 import subprocess
@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from llactr_core.errors import JobCancelled
-from services.llm.engines.accelerator import accelerators
-from services.llm.engines.turn import turn
+from services.shared.accelerators.gpus import accelerators
+from services.shared.accelerators.turn import turn
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from services.llm.engines.turn import turn
+from services.shared.accelerators.turn import turn
 with turn(sys.argv[2:], time.sleep, Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

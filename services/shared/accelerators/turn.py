@@ -1,4 +1,4 @@
-"""One tuning per accelerator: whoever tunes holds a lock that all processes of this machine know."""
+"""One job per accelerator: whoever uses it holds a lock that all processes of this machine know."""
 
 import fcntl
 import hashlib

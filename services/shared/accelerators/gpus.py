@@ -1,11 +1,11 @@
-"""The GPUs of this machine, as tunings and engines share them."""
+"""The GPUs of this machine, as jobs and engines share them."""
 
 import gc
 import sys
 
 
 def accelerators(device: str, processes: int = 1) -> tuple[str, ...]:
-    """The names of the GPUs that a tuning takes, the same whatever CUDA_VISIBLE_DEVICES calls them; none on a CPU."""
+    """The names of the GPUs that a job takes, the same whatever CUDA_VISIBLE_DEVICES calls them; none on a CPU."""
     import torch
 
     if device == "cpu" or not torch.cuda.is_available():

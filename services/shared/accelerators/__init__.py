@@ -1,0 +1,1 @@
+"""The accelerators of this machine: which they are, and whose turn it is."""
