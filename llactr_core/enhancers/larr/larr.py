@@ -55,14 +55,15 @@ class Larr(Enhancer):
     def row_loss(self, v: Tensor, ids: Tensor) -> Tensor | None:
         """The weighted alignment of the aggregate with the embeddings of the scene's fields.
 
-        Those are the collaborative signal: what clicks alone have taught of the same scene. Rows of one scene would be
-        negatives of themselves, so each scene of the batch counts once.
+        Those are the collaborative signal: what clicks alone have taught of the same scene. The alignment does not move
+        them, or the scene's fields would be spread out for its sake and say less about clicks. Rows of one scene would
+        be negatives of themselves, so each scene of the batch counts once.
         """
         if self.text_head is None or self.signal_head is None:
             return None
         first = _first_of_each(ids[:, self.slots]).sort().values[:ALIGNED_AT_ONCE]  # rows are in no order, scenes are
         chosen = v[first].float()  # [N, K + 1, d]
-        signals = self.signal_head(chosen[:, self.fields].flatten(1))
+        signals = self.signal_head(chosen[:, self.fields].detach().flatten(1))
         texts = self.text_head(chosen[:, -1])
         return self.options.align_weight * aligned(texts, signals, self.options.align_temperature)
 

@@ -115,6 +115,18 @@ def test_only_the_language_models_vectors_are_not_trained(log: tuple[Splits, Sch
     assert torch.equal(enhancer.vectors, before)
 
 
+def test_the_alignment_moves_the_aggregate_and_not_what_clicks_have_taught(log: tuple[Splits, Schema]) -> None:
+    data = Prepared.read(*log, ALL.values)
+    enhancer = build_model(data.encoder, ALL, LARR).enhancer
+    v = torch.randn(64, len(data.encoder.encoders) + 1, LARR.width, requires_grad=True)
+    loss = enhancer.row_loss(v, data.train.ids[:64].long())
+    assert loss is not None
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert v.grad is not None
+    assert v.grad[:, -1].any()
+    assert not v.grad[:, :-1].any()
+
+
 def test_an_interrupted_training_ends_in_the_same_weights(log: tuple[Splits, Schema], tmp_path: Path) -> None:
     class Killed(Exception):
         pass
