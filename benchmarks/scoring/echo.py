@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+from typing import cast
 
 import uvloop
 
@@ -17,8 +18,7 @@ class Echo(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep where answers go."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none of its subclasses
 
     def data_received(self, data: bytes) -> None:
         """Answer."""
