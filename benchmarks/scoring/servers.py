@@ -106,6 +106,10 @@ class Server:
         times = [process.cpu_times() for process in self.processes()]
         return sum(one.user + one.system for one in times)
 
+    def workers_cpu_s(self) -> list[float]:
+        """Processor seconds of each process below the first."""
+        return [times.user + times.system for times in (one.cpu_times() for one in self.processes()[1:])]
+
     def memory_mb(self) -> dict[str, float]:
         """Of all of them: resident memory in MB, and of it what is mapped from files."""
         found = {"VmRSS": 0.0, "RssFile": 0.0}
