@@ -71,7 +71,8 @@ soak: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 PYTHONPATH=tests $(bin)/python -m benchmarks.soak
 
 # Scoring, training, bulk work and tuning, ours and the peers' in turn: docs/benchmarks.*; an hour. ONLY=scoring,training
-# chooses sections. The peers' environments (6 GB) and the models are kept in LLACTR_BENCH_CACHE (~/.cache/llactr-bench).
+# chooses sections, ONLY=scoring.start a part of one. The peers' environments (6 GB) and the models are kept in
+# LLACTR_BENCH_CACHE (~/.cache/llactr-bench).
 bench: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 PYTHONPATH=tests $(bin)/python -m benchmarks.bench --datasets $(DATASETS) $(if $(ONLY),--only $(ONLY))
 

@@ -1,4 +1,4 @@
-"""`make bench [ONLY=SECTIONS]` and `make bench-quick`: measure, and write docs/benchmarks*.
+"""`make bench [ONLY=SECTION[.PART],...]` and `make bench-quick`: measure, and write docs/benchmarks*.
 
 The peers' environments, the models and the requests are kept in LLACTR_BENCH_CACHE (~/.cache/llactr-bench).
 """
@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.bench.effort import FULL, SMOKE, Effort
-from benchmarks.bench.report import section_of, write
+from benchmarks.bench.report import section_of, with_rows, write
 from benchmarks.bench.rows import Row, Series
 from benchmarks.bulk import section as bulk
 from benchmarks.scoring import section as scoring
@@ -32,37 +32,42 @@ SECTIONS = ("scoring", "training", "bulk", "tuning")
 Part = Callable[[], Sequence[Row | Series]]
 
 
-def parts(effort: Effort, datasets: Path, *, quick: bool) -> dict[str, list[Part]]:
-    """What measures each section, in parts that do not need each other."""
+def parts(effort: Effort, datasets: Path, *, quick: bool) -> dict[str, dict[str, Part]]:
+    """What measures each section, in named parts that do not need each other."""
     work = Workload(cache_folder() / "scoring", effort.scoring.values)
     if quick:
         return {
-            "scoring": [partial(scoring.quick, work, effort.scoring)],
-            "training": [partial(training.deepfm, datasets, effort.training)],
+            "scoring": {"quick": partial(scoring.quick, work, effort.scoring)},
+            "training": {"deepfm": partial(training.deepfm, datasets, effort.training)},
         }
     return {
-        "scoring": [
-            partial(scoring.own, work, effort.scoring),
-            partial(scoring.wukong, work, effort.scoring),
-            *(partial(auc_changes, name, datasets, effort.scoring) for name in ("deepfm", "wukong")),
-            partial(scoring.start, work, effort.scoring),
-            *(partial(scoring.against_peer, name, work, effort.scoring) for name in PEERS),
-            partial(scoring.cost_of_semantics, work, effort.scoring),
-            *(partial(curve, work, effort.scoring) for curve in CURVES),
-        ],
-        "training": [
-            *(partial(training.backbone, name, datasets, effort.training) for name in effort.training.backbones),
-            partial(training.precision, datasets, effort.training),
-            partial(training_curves.growth, datasets, effort.training),
-        ],
-        "bulk": [
-            partial(bulk.auc, effort.bulk),
-            partial(bulk.encode, effort.bulk, work.values),
-            partial(bulk.score_files, effort.bulk, work),
-        ],
-        "tuning": [
-            partial(part, datasets, effort.tuning) for part in (tuning.ssft_step, tuning.preparation, tuning.growth)
-        ],
+        "scoring": {
+            "own": partial(scoring.own, work, effort.scoring),
+            "wukong": partial(scoring.wukong, work, effort.scoring),
+            **{f"auc-{name}": partial(auc_changes, name, datasets, effort.scoring) for name in ("deepfm", "wukong")},
+            "start": partial(scoring.start, work, effort.scoring),
+            **{name.split()[0].lower(): partial(scoring.against_peer, name, work, effort.scoring) for name in PEERS},
+            "semantics": partial(scoring.cost_of_semantics, work, effort.scoring),
+            **{curve.__name__: partial(curve, work, effort.scoring) for curve in CURVES},
+        },
+        "training": {
+            **{name: partial(training.backbone, name, datasets, effort.training) for name in effort.training.backbones},
+            "precision": partial(training.precision, datasets, effort.training),
+            "growth": partial(training_curves.growth, datasets, effort.training),
+        },
+        "bulk": {
+            "auc": partial(bulk.auc, effort.bulk),
+            "encode": partial(bulk.encode, effort.bulk, work.values),
+            "files": partial(bulk.score_files, effort.bulk, work),
+        },
+        "tuning": {
+            name: partial(part, datasets, effort.tuning)
+            for name, part in (
+                ("step", tuning.ssft_step),
+                ("preparation", tuning.preparation),
+                ("growth", tuning.growth),
+            )
+        },
     }
 
 
@@ -74,12 +79,12 @@ def main() -> int:
     path = (given.smoke or DOCS) / name
     failed = False
     for section, measures in parts(SMOKE if given.smoke else FULL, given.datasets, quick=given.quick).items():
-        if section not in given.only:
-            continue
+        chosen = {name: measure for name, measure in measures.items() if {section, f"{section}.{name}"} & given.only}
         command = f"make {'bench-quick' if given.quick else 'bench'} ONLY={section}"
+        is_whole = section in given.only
         found: list[Row | Series] = []
         began = time.monotonic()
-        for measure in measures:
+        for measure in chosen.values():
             try:
                 found += measure()
             except Exception:
@@ -87,8 +92,10 @@ def main() -> int:
                 failed = True
                 continue
             # Written after every part, so that none is lost where a later one fails.
-            write(path, {section: section_of(found, command)}, plots=not given.quick)
-        _tell(section, found, time.monotonic() - began)
+            made = section_of(found, command)
+            write(path, {section: made if is_whole else with_rows(path, section, made)}, plots=not given.quick)
+        if chosen:
+            _tell(section, found, time.monotonic() - began)
     return int(failed)
 
 
@@ -96,13 +103,18 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="scoring and DeepFM's training, in five minutes")
     parser.add_argument("--smoke", type=Path, metavar="FOLDER", help="see that all of it runs, into FOLDER; tiny sizes")
-    parser.add_argument("--only", default=",".join(SECTIONS), help="sections, separated by commas (%(default)s)")
+    help_only = "sections, or parts of them as scoring.start, separated by commas (%(default)s)"
+    parser.add_argument("--only", default=",".join(SECTIONS), help=help_only)
     parser.add_argument("--datasets", type=Path, default=Path("../shared/data"), help="the folder that holds ml1m")
     given = parser.parse_args()
-    given.only = given.only.split(",")
-    unknown = sorted(set(given.only) - set(SECTIONS))
+    given.only = set(given.only.split(","))
+    every = parts(FULL, given.datasets, quick=given.quick)
+    known = {*SECTIONS, *(f"{section}.{name}" for section, its in every.items() for name in its)}
+    unknown = sorted(given.only - known)
     if unknown:
-        parser.error(f"--only: there is no section {', '.join(unknown)}; there are {', '.join(SECTIONS)}")
+        parser.error(
+            f"--only: there is no section {', '.join(unknown)}; there are {', '.join(SECTIONS)} and their parts"
+        )
     return given
 
 

@@ -16,6 +16,7 @@ import psutil
 import yaml
 
 from benchmarks.bench.rows import Row, Series
+from llactr_core.errors import DataError
 
 matplotlib.use("svg")
 from matplotlib import pyplot as plt
@@ -49,6 +50,25 @@ def section_of(found: Sequence[Row | Series], command: str) -> Section:
         "rows": [asdict(row) for row in found if isinstance(row, Row)],
         "series": [asdict(series) for series in found if isinstance(series, Series)],
     }
+
+
+def with_rows(path: Path, name: str, made: Section) -> Section:
+    """What PATH.json has of a section, with the rows and curves of some of its parts measured again.
+
+    Raises:
+        DataError: it does not have the section yet.
+    """
+    file = path.with_suffix(".json")
+    kept = json.loads(file.read_text(encoding="utf-8"))["sections"] if file.exists() else {}
+    if name not in kept:
+        raise DataError(f"{file} has no section {name!r} that a part could be measured of; measure all of it first")
+    merged = dict(kept[name])
+    for row in made["rows"]:
+        row["note"] = f"{row['note']}; measured again {made['measured']}".removeprefix("; ")
+    for kind in ("rows", "series"):
+        again = {one["name"]: one for one in made[kind]}
+        merged[kind] = [again.pop(one["name"], one) for one in merged[kind]] + list(again.values())
+    return merged
 
 
 def write(path: Path, sections: Mapping[str, Section], *, plots: bool = True) -> None:

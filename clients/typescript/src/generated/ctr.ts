@@ -2748,7 +2748,7 @@ export interface components {
          * Ready
          * @description The answer of /readyz when scoring works; only a service that this machine alone can reach names its models.
          */
-        services__ctr__api__Ready: {
+        services__ctr__app__Ready: {
             /** Status */
             status: string;
             /** Models */
@@ -7765,7 +7765,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["services__ctr__api__Ready"];
+                    "application/json": components["schemas"]["services__ctr__app__Ready"];
                 };
             };
             /** @description Too Many Requests */
