@@ -158,6 +158,17 @@ def test_the_scorer_gives_the_trained_models_scores_and_explains_them(
     np.testing.assert_allclose(explained.raw_probabilities, expected[:3], atol=1e-6)
 
 
+def test_products_of_8_bits_read_the_aggregate_too(log: tuple[Splits, Schema], tmp_path: Path, bundle: Bundle) -> None:
+    options = LARR.model_copy(update={"served_precision": "int8"})
+    rounded = Scorer.load(train_bundle(*log, EARLY, options, tmp_path / "b", tmp_path / "c", silent).path)
+    assert rounded.precision == "int8"
+    exact = Scorer.load(bundle.path)
+    row = {"weather": "sleet", "time_of_day": "lunch time"}
+    rows = [row, {**row, "weather": "snow"}, {}]
+    np.testing.assert_allclose(rounded.logits(rows), exact.logits(rows), atol=0.05)
+    assert len(set(rounded.score(rows))) == 3
+
+
 def test_an_unseen_scene_has_the_prior_and_a_vector_gives_it_the_row_of_its_like(bundle: Bundle) -> None:
     """The projection of the mean is the unseen id's row; that of a known value's vector is that value's row."""
     scorer = Scorer.load(bundle.path)
