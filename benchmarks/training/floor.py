@@ -1,40 +1,57 @@
 """What the matrix products of a step take by themselves: the least that any loop around them could take."""
 
 import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch._ops import OpOverload
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from llactr_core.models.base import Backbone
 
-Product = tuple[int, int, int]  # [M, K] x [K, N]
+PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm")
+
+Product = Callable[[], Tensor]
+
+
+class Products(TorchDispatchMode):
+    """Notes the matrix products that are made within it, each on tensors of its own of the same layout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[Product] = []
+
+    def __torch_dispatch__(
+        self,
+        func: OpOverload,
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Does what is asked for."""
+        if func.name() in PRODUCTS:
+            left, right = (torch.empty_strided(x.size(), x.stride()).normal_() for x in args[-2:])
+            self.found.append(partial(torch.matmul, left, right, out=torch.matmul(left, right)))
+        return func(*args, **(kwargs or {}))
 
 
 def products_of(backbone: Backbone, v: Tensor, w: Tensor) -> list[Product]:
-    """The shapes of the products in the forward pass of the linear layers of a backbone, for v [B, K, d]."""
-    found: list[Product] = []
-
-    def note(layer: nn.Module, inputs: tuple[Tensor, ...], _output: Tensor) -> None:
-        if isinstance(layer, nn.Linear):
-            found.append((inputs[0].numel() // layer.in_features, layer.in_features, layer.out_features))
-
-    hooks = [m.register_forward_hook(note) for m in backbone.modules() if isinstance(m, nn.Linear)]
-    with torch.no_grad():
-        backbone(v, w)
-    for hook in hooks:
-        hook.remove()
-    return found
+    """All matrix products of a backbone, forwards and backwards, for v [B, K, d]."""
+    v.requires_grad_()
+    with Products() as products:
+        backbone(v, w).backward(torch.ones(len(v)))
+    return products.found
 
 
-def floor(products: list[Product], repeats: int, kind: torch.dtype = torch.float32) -> float:
-    """Milliseconds of all products, forwards and their two backwards: the least of some repeats."""
-    sets = [[torch.randn(*shape).to(kind) for shape in ((m, k), (k, n), (m, n))] for m, k, n in products]
+def floor(products: Sequence[Product], repeats: int) -> float:
+    """Milliseconds of all products: the least of some repeats."""
     times = []
     for _ in range(repeats):
         began = time.perf_counter()
-        for x, weight, slope in sets:
-            torch.mm(x, weight)
-            torch.mm(slope, weight.T)
-            torch.mm(x.T, slope)
+        for product in products:
+            product()
         times.append(time.perf_counter() - began)
     return 1e3 * min(times)

@@ -107,7 +107,7 @@ def _share_of_floor(path: Path, name: str, ours: Sequence[Reading]) -> Row:
     v, w = torch.zeros(BATCH, model.embedding.fields, WIDTH), torch.zeros(BATCH, model.embedding.fields)
     least = floor(products_of(model.backbone, v, w), 10)
     shares = [100 * least / reading["ms"] for reading in ours]
-    note = f"the products of the linear layers alone, forwards and backwards, take {least:.1f} ms"
+    note = f"all matrix products alone, forwards and backwards, take {least:.1f} ms"
     return _row(f"{name} training step, share that is matrix products", shares, 80.0, None, note, ours, unit="%")
 
 

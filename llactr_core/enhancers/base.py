@@ -5,7 +5,6 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx
 
 
 @dataclass(frozen=True)
@@ -84,32 +83,3 @@ class Enhancer(nn.Module):
         They depend on no row: after training they are constants of the serving graph.
         """
         return None
-
-
-def pair_terms(v: Tensor, weights: Tensor) -> Tensor:
-    """The parts of `pair_logit`: [B, K, K], strictly upper triangular."""
-    return (weights * torch.matmul(v, v.transpose(1, 2))).triu(1)
-
-
-def pair_logit(v: Tensor, weights: Tensor) -> Tensor:
-    """sum over i < j of weights_ij <v_i, v_j>: [B] from v [B, K, d] and symmetric weights [K, K]."""
-    logit: Tensor = _PairLogit.apply(v, weights)  # type: ignore[no-untyped-call]
-    return logit
-
-
-class _PairLogit(torch.autograd.Function):
-    """With G the weights: y_b = 1/2 sum_k <v_bk, (G v_b)_k>, dy_b/dv_b = G v_b, dy_b/dG = 1/2 v_b v_b^T."""
-
-    @staticmethod
-    def forward(ctx: FunctionCtx, v: Tensor, weights: Tensor) -> Tensor:
-        mixed = torch.matmul(weights, v)  # [B, K, d]
-        ctx.save_for_backward(v, mixed)
-        logit: Tensor = 0.5 * torch.linalg.vecdot(v.flatten(1), mixed.flatten(1))
-        return logit
-
-    @staticmethod
-    def backward(ctx: FunctionCtx, slope: Tensor) -> tuple[Tensor, Tensor]:
-        v, mixed = ctx.saved_tensors  # type: ignore[attr-defined]
-        scaled = v * slope.view(-1, 1, 1)
-        weights = 0.5 * torch.bmm(scaled, v.transpose(1, 2)).sum(0)  # [K, K]
-        return mixed * slope.view(-1, 1, 1), weights

@@ -4,6 +4,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
 from torch.nn import functional
 
 from llactr_core.enhancers.base import Enhancer, Features
@@ -31,10 +32,28 @@ class FRE(nn.Module):
         log_p = functional.log_softmax(self.projection(self.vectors), dim=-1)  # [K, d]
         p = log_p.exp()
         entropy = (p * log_p).sum(-1).mean()  # does not depend on the row
-        log_q = functional.log_softmax(features.vectors, dim=-1)  # [N, d]
-        cross = torch.dot((log_q * p[features.fields]).sum(-1), features.shares)
-        divergence: Tensor = entropy - cross
-        return divergence
+        cross: Tensor = _Cross.apply(features.vectors, p, features.fields, features.shares)  # type: ignore[no-untyped-call]
+        return entropy - cross
+
+
+class _Cross(torch.autograd.Function):
+    """sum over n of s_n <p_f(n), log q_n>, with q_n = softmax(v_n): dv_n = s_n (p_f(n) - q_n), as p sums to 1."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, v: Tensor, p: Tensor, fields: Tensor, shares: Tensor) -> Tensor:
+        log_q = functional.log_softmax(v, dim=-1)  # [N, d]
+        p_of = p.index_select(0, fields)  # [N, d]
+        ctx.save_for_backward(log_q, p_of, fields, shares)
+        ctx.fields = len(p)  # type: ignore[attr-defined]
+        cross: Tensor = torch.dot(torch.linalg.vecdot(log_q, p_of), shares)
+        return cross
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, slope: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        log_q, p_of, fields, shares = ctx.saved_tensors  # type: ignore[attr-defined]
+        scale = (slope * shares).unsqueeze(1)
+        of_p = log_q.new_zeros(ctx.fields, log_q.shape[1]).index_add_(0, fields, log_q * scale)  # type: ignore[attr-defined]
+        return (p_of - log_q.exp()).mul_(scale), of_p, None, None
 
 
 class FIE(nn.Module):

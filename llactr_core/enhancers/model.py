@@ -3,13 +3,13 @@
 import torch
 from torch import Tensor, nn
 
-from llactr_core.enhancers.base import Enhancer, pair_logit
+from llactr_core.enhancers.base import Enhancer
 from llactr_core.models.base import Backbone
 from llactr_core.models.embedding import FeatureEmbedding, split_rows
 
 
 class CTRModel(nn.Module):
-    """logit = w_0 + backbone(v, w) + the enhancer's pair term; the enhancer may add one more field to v and w.
+    """logit = w_0 + backbone(v, w), the enhancer's pair weights among its own; the enhancer may add a field to v and w.
 
     Args:
         embedding: the table of embeddings, of V ids.
@@ -43,7 +43,8 @@ class CTRModel(nn.Module):
         v, w = self.embedding(ids, weights, table)
         if self.enhancer.adds_field:
             v, w = with_field(v, w, self.enhancer.field(ids if known is None else known[ids]))
-        return _logit(self.bias, self.backbone, v, w, self.enhancer.pair_weights()), v
+        logit: Tensor = self.bias + self.backbone(v, w, self.enhancer.pair_weights())
+        return logit, v
 
     @torch.no_grad()
     def folded(self) -> Tensor:
@@ -73,8 +74,3 @@ def with_field(v: Tensor, w: Tensor, row: Tensor | None) -> tuple[Tensor, Tensor
         return v, w
     more_v, more_w = split_rows(row.unsqueeze(1), v.shape[2])  # [B, 1, d], [B, 1]
     return torch.cat([v, more_v], 1), torch.cat([w, more_w], 1)
-
-
-def _logit(bias: Tensor, backbone: Backbone, v: Tensor, w: Tensor, pairs: Tensor | None) -> Tensor:
-    logit: Tensor = bias + backbone(v, w)
-    return logit if pairs is None else logit + pair_logit(v, pairs)

@@ -3,12 +3,12 @@
 import torch
 from torch import Tensor, nn
 
-from llactr_core.enhancers.base import pair_terms
 from llactr_core.enhancers.larr.larr import Larr
 from llactr_core.enhancers.model import CTRModel, with_field
 from llactr_core.export.onnx_file import onnx_of
 from llactr_core.models.base import Terms
 from llactr_core.models.embedding import split_rows
+from llactr_core.models.pairs import pair_terms
 
 Named = dict[str, Tensor]
 

@@ -13,7 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from llactr_core.models.base import Backbone, BackboneOptions, Shape, Terms
+from llactr_core.models.base import Backbone, BackboneOptions, Shape
 from llactr_core.models.mlp import Rate, linear
 
 
@@ -60,10 +60,6 @@ class AutoInt(Backbone):
         )
         self.head = linear(shape.fields * outputs, 1, bias=False)
 
-    def forward(self, v: Tensor, w: Tensor) -> Tensor:
-        """Logit [B] from v [B, K, d]; w is not used."""
-        return self.rest(v)
-
     def hidden(self, v: Tensor, w: Tensor) -> Tensor:
         """The fields after the last layer, [B, K * heads * width]."""
         x: Tensor = self.layers(v)
@@ -74,7 +70,3 @@ class AutoInt(Backbone):
         x: Tensor = self.layers(v)  # [B, K, d] -> [B, K, heads * width]
         y: Tensor = self.head(x.flatten(1))  # [B, 1]
         return y.squeeze(1)
-
-    def terms(self, v: Tensor, w: Tensor) -> Terms:
-        """Nothing of it is of one field or of one pair."""
-        return Terms(rest=self.rest(v))

@@ -4,8 +4,11 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
+
+from llactr_core.models.pairs import pair_logit, pair_terms
 
 
 @dataclass(frozen=True)
@@ -44,12 +47,16 @@ class Backbone(nn.Module):
     Options: ClassVar[type[BackboneOptions]]
     first_order: ClassVar[bool]
 
-    @abstractmethod
-    def forward(self, v: Tensor, w: Tensor) -> Tensor:
+    def forward(self, v: Tensor, w: Tensor, more: Tensor | None = None) -> Tensor:
         """Logit [B] from feature embeddings v [B, K, d] and first-order weights w [B, K] ([B, 0] without them).
 
-        The global bias w_0 is not part of a backbone: `llactr_core.enhancers.model.CTRModel` adds it.
+        `more`, symmetric [K, K] with a zero diagonal, joins the weights that <v_i, v_j> have in the logit. The global
+        bias w_0 is not part of a backbone: `llactr_core.enhancers.model.CTRModel` adds it.
         """
+        logit = w.sum(1)
+        for part in (self.pairs(v, more), self.rest(v)):
+            logit = logit if part is None else logit + part
+        return logit
 
     def hidden(self, v: Tensor, w: Tensor) -> Tensor:
         """What the last layer reads, [B, H], from v [B, K, d] and w as `forward` does; by default the embeddings."""
@@ -59,6 +66,11 @@ class Backbone(nn.Module):
         """Weights of <v_i, v_j> in the logit, [K, K], those above the diagonal count; None for no such term."""
         return None
 
+    def pairs(self, v: Tensor, more: Tensor | None) -> Tensor | None:
+        """The sum over i < j of weights_ij <v_i, v_j>, [B], the weights being its own and `more`; None for neither."""
+        parts = [part for part in (self.pair_weights(), more) if part is not None]
+        return pair_logit(v, torch.stack([part.to(v.device) for part in parts]).sum(0)) if parts else None
+
     @abstractmethod
     def rest(self, v: Tensor) -> Tensor | None:
         """The logit [B] without first-order weights and weighted pairs, from v [B, K, d]; None where nothing is left.
@@ -66,6 +78,8 @@ class Backbone(nn.Module):
         It is what has to be computed as a graph when the model is served.
         """
 
-    @abstractmethod
     def terms(self, v: Tensor, w: Tensor) -> Terms:
         """The same logit in parts, for explanations; it takes more time and memory than `forward`."""
+        weights = self.pair_weights()
+        pairs = None if weights is None else pair_terms(v, weights)
+        return Terms(w if self.first_order else None, pairs, self.rest(v))

@@ -17,7 +17,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from llactr_core.models.base import Backbone, BackboneOptions, Shape, Terms
+from llactr_core.models.base import Backbone, BackboneOptions, Shape
 from llactr_core.models.mlp import MLP, Hidden, Rate, linear
 
 
@@ -95,10 +95,6 @@ class FinalMLP(Backbone):
         self.mlp_2 = MLP(inputs, options.hidden_2, options.dropout)
         self.fusion = BilinearFusion(self.mlp_1.outputs, self.mlp_2.outputs, options.heads)
 
-    def forward(self, v: Tensor, w: Tensor) -> Tensor:
-        """Logit [B] from v [B, K, d]; w is not used."""
-        return self.rest(v)
-
     def hidden(self, v: Tensor, w: Tensor) -> Tensor:
         """Both streams, [B, p + q]."""
         return torch.cat(self._streams(v), 1)
@@ -112,7 +108,3 @@ class FinalMLP(Backbone):
     def _streams(self, v: Tensor) -> tuple[Tensor, Tensor]:
         """o_1 [B, p] and o_2 [B, q] from v [B, K, d]."""
         return self.mlp_1(self.gate_1(v)), self.mlp_2(self.gate_2(v))
-
-    def terms(self, v: Tensor, w: Tensor) -> Terms:
-        """Nothing of it is of one field or of one pair."""
-        return Terms(rest=self.rest(v))

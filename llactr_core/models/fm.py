@@ -9,41 +9,9 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx
 
-from llactr_core.models.base import Backbone, BackboneOptions, Shape, Terms
-
-
-def pairwise(v: Tensor) -> Tensor:
-    """Sum over i<j of <v_i, v_j>: [B, K, d] -> [B], in O(Kd) by the paper's lemma 3.1.
-
-    Twice the sum over the pairs is the square of the sum minus the sum of the squares, in each of the d dimensions.
-    """
-    logit: Tensor = _Pairwise.apply(v)  # type: ignore[no-untyped-call]
-    return logit
-
-
-class _Pairwise(torch.autograd.Function):
-    """The gradient of v_i is the sum of the others."""
-
-    @staticmethod
-    def forward(ctx: FunctionCtx, v: Tensor) -> Tensor:
-        total = v.sum(1)  # [B, d]
-        ctx.save_for_backward(v, total)
-        flat = v.flatten(1)
-        logit: Tensor = 0.5 * (torch.linalg.vecdot(total, total) - torch.linalg.vecdot(flat, flat))  # [B]
-        return logit
-
-    @staticmethod
-    def backward(ctx: FunctionCtx, slope: Tensor) -> Tensor:
-        v, total = ctx.saved_tensors  # type: ignore[attr-defined]
-        gradient: Tensor = (total.unsqueeze(1) - v).mul_(slope.view(-1, 1, 1))
-        return gradient
-
-
-def pair_products(v: Tensor) -> Tensor:
-    """<v_i, v_j> of each pair i<j: [B, K, d] -> [B, K, K], strictly upper triangular."""
-    return torch.matmul(v, v.transpose(1, 2)).triu(1)
+from llactr_core.models.base import Backbone, BackboneOptions, Shape
+from llactr_core.models.pairs import pairwise
 
 
 class FM(Backbone):
@@ -54,21 +22,18 @@ class FM(Backbone):
 
     first_order: ClassVar[bool] = True
 
-    def __init__(self, shape: Shape, options: Options) -> None:
+    def __init__(self, shape: Shape, options: BackboneOptions) -> None:
         super().__init__()
         self.fields = shape.fields
-
-    def forward(self, v: Tensor, w: Tensor) -> Tensor:
-        """Logit [B] from v [B, K, d] and w [B, K]."""
-        return w.sum(1) + pairwise(v)
 
     def pair_weights(self) -> Tensor:
         """One for each pair."""
         return torch.ones(self.fields, self.fields)
 
-    def rest(self, v: Tensor) -> None:
-        """Nothing."""
+    def pairs(self, v: Tensor, more: Tensor | None) -> Tensor | None:
+        """The sum over i < j of (1 + more_ij) <v_i, v_j>, [B]."""
+        return pairwise(v) if more is None else super().pairs(v, more)
 
-    def terms(self, v: Tensor, w: Tensor) -> Terms:
-        """Every part is of one field or of one pair."""
-        return Terms(first=w, pairs=pair_products(v))
+    def rest(self, v: Tensor) -> Tensor | None:
+        """Nothing."""
+        return None

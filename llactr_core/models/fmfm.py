@@ -42,20 +42,20 @@ class FmFM(Backbone):
         cell[tuple(torch.triu_indices(k, k, offset=1))] = torch.arange(pairs)
         self.register_buffer("cell", cell.flatten(), persistent=False)
 
-    def forward(self, v: Tensor, w: Tensor) -> Tensor:
-        """Logit [B] from v [B, K, d] and w [B, K]."""
-        return w.sum(1) + self.rest(v)  # [B]
+    def forward(self, v: Tensor, w: Tensor, more: Tensor | None = None) -> Tensor:
+        """Logit [B] from v [B, K, d] and w [B, K]; `more` joins the diagonals of the matrices."""
+        return w.sum(1) + _form(v, self.matrix(more))  # [B]
 
     def rest(self, v: Tensor) -> Tensor:
         """sum_{i<j} v_i M_ij v_j, [B]."""
-        flat = v.flatten(1)  # [B, K * d]
-        moved = torch.matmul(flat, self.matrix())  # [B, K * d]: block j is sum_{i<j} v_i M_ij
-        return (moved * flat).sum(1)  # [B]
+        return _form(v, self.matrix())
 
-    def matrix(self) -> Tensor:
-        """All matrices in one, [K * d, K * d]: block (i, j) is M_ij for i < j, else 0."""
+    def matrix(self, more: Tensor | None = None) -> Tensor:
+        """All matrices in one, [K * d, K * d]: block (i, j) is M_ij + more_ij I for i < j, else 0."""
         k, d = math.isqrt(len(self.cell)), self.m.shape[-1]
         blocks = torch.cat([self.m, self.m.new_zeros(1, d, d)])[self.cell]  # [K * K, d, d]
+        if more is not None:
+            blocks = blocks + more.triu(1).view(-1, 1, 1) * torch.eye(d, device=more.device)
         return blocks.view(k, k, d, d).transpose(1, 2).reshape(k * d, k * d)
 
     def terms(self, v: Tensor, w: Tensor) -> Terms:
@@ -65,3 +65,9 @@ class FmFM(Backbone):
         moved = torch.matmul(v.transpose(0, 1), rows)  # [K, B, K * d]: (i, j) is v_i M_ij
         pairs = (moved.view(k, -1, k, d) * v).sum(3)  # [K, B, K]
         return Terms(first=w, pairs=pairs.transpose(0, 1))
+
+
+def _form(v: Tensor, matrix: Tensor) -> Tensor:
+    """The quadratic form [B] of the concatenated embeddings v [B, K, d] in a matrix [K * d, K * d]."""
+    flat = v.flatten(1)
+    return (torch.matmul(flat, matrix) * flat).sum(1)

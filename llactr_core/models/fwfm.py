@@ -14,8 +14,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from llactr_core.models.base import Backbone, BackboneOptions, Shape, Terms
-from llactr_core.models.fm import pair_products
+from llactr_core.models.base import Backbone, BackboneOptions, Shape
 
 
 class FwFM(Backbone):
@@ -40,23 +39,10 @@ class FwFM(Backbone):
         cell[tuple(torch.triu_indices(k, k, offset=1))] = torch.arange(pairs)
         self.register_buffer("cell", cell.flatten(), persistent=False)
 
-    def forward(self, v: Tensor, w: Tensor) -> Tensor:
-        """Logit [B] from v [B, K, d] and w [B, K]."""
-        weighted = torch.matmul(self.weights(), v)  # [B, K, d]: row i is sum_{j>i} r_ij v_j
-        return w.sum(1) + (v * weighted).sum((1, 2))  # [B]
-
-    def weights(self) -> Tensor:
+    def pair_weights(self) -> Tensor:
         """r as a matrix, [K, K], strictly upper triangular."""
         k = math.isqrt(len(self.cell))
         return torch.cat([self.r, self.r.new_zeros(1)])[self.cell].view(k, k)
 
-    def pair_weights(self) -> Tensor:
-        """r."""
-        return self.weights()
-
     def rest(self, v: Tensor) -> None:
         """Nothing."""
-
-    def terms(self, v: Tensor, w: Tensor) -> Terms:
-        """Every part is of one field or of one pair."""
-        return Terms(first=w, pairs=self.weights() * pair_products(v))

@@ -19,7 +19,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from llactr_core.errors import OptionError
-from llactr_core.models.base import Backbone, BackboneOptions, Shape, Terms
+from llactr_core.models.base import Backbone, BackboneOptions, Shape
 from llactr_core.models.mlp import MLP, Hidden, Rate
 
 
@@ -97,10 +97,6 @@ class Wukong(Backbone):
         self.layers = nn.Sequential(*(WukongLayer(count, shape.width, options) for count in counts))
         self.mlp = MLP(n * shape.width, options.hidden, options.dropout, outputs=1)
 
-    def forward(self, v: Tensor, w: Tensor) -> Tensor:
-        """Logit [B] from v [B, K, d]; w is not used."""
-        return self.rest(v)
-
     def hidden(self, v: Tensor, w: Tensor) -> Tensor:
         """The last hidden layer of the head, [B, hidden[-1]]."""
         x: Tensor = self.layers(v)
@@ -111,7 +107,3 @@ class Wukong(Backbone):
         x: Tensor = self.layers(v)  # [B, K, d] -> [B, n_F + n_L, d]
         y: Tensor = self.mlp(x.flatten(1))  # [B, (n_F + n_L) * d] -> [B, 1]
         return y.squeeze(1)  # [B]
-
-    def terms(self, v: Tensor, w: Tensor) -> Terms:
-        """Nothing of it is of one field or of one pair."""
-        return Terms(rest=self.rest(v))

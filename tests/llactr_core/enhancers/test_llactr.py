@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 import torch
 
-from llactr_core.enhancers.base import Features, pair_logit, pair_terms
+from llactr_core.enhancers.base import Features
 from llactr_core.enhancers.llactr import FIE, FRE, Llactr
 from llactr_core.enhancers.model import CTRModel
 from llactr_core.enhancers.options import LlactrOptions
 from llactr_core.models.base import Shape
 from llactr_core.models.embedding import FeatureEmbedding, split_rows
-from llactr_core.models.fm import pairwise
+from llactr_core.models.pairs import pair_logit, pair_terms, pairwise
 from llactr_core.models.registry import BACKBONES, build_backbone
 from llactr_core.training.adam import TableAdam
 
@@ -61,6 +61,19 @@ def test_the_gradient_of_the_pairs_is_that_of_their_sum() -> None:
     g = torch.randn(K, K, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda v, g: pair_logit(v, g + g.T), (v, g))
     assert torch.autograd.gradcheck(pairwise, (v,))
+
+
+def test_the_gradient_of_fre_is_that_of_its_formula() -> None:
+    torch.manual_seed(0)
+    fre = FRE(vectors().double(), WIDTH).double()
+    rows = torch.randn(2 * K, WIDTH, dtype=torch.float64, requires_grad=True)
+    features = Features.of_rows(rows, torch.arange(K) + K * torch.randint(0, 2, (9, K)))
+    p = torch.softmax(fre.projection(fre.vectors), -1)[features.fields]
+    expected = (features.shares * (p * (p.log() - torch.log_softmax(rows, -1))).sum(-1)).sum()
+    torch.testing.assert_close(fre(features), expected)
+    of = (rows, fre.projection.weight)
+    for one, other in zip(torch.autograd.grad(fre(features), of), torch.autograd.grad(expected, of), strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_fie_is_one_function_of_the_two_field_vectors() -> None:
