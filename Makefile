@@ -10,7 +10,8 @@
 
 VENV ?= .venv
 DATASETS ?= ../shared/data
-JOBS ?= 2
+# More than the cores of a small machine: many tests wait for services.
+JOBS ?= 3
 TORCH_VERSION := 2.13.0
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \

@@ -25,12 +25,13 @@ class ScoringEffort:
 
 @dataclass(frozen=True)
 class TrainingEffort:
-    """Timed steps of ours and of the peer, repeats, seeds of whole epochs, and rows of the large table; the curves."""
+    """Timed steps of ours and the peer, repeats, rounds, seeds of whole epochs, rows of the large table; the curves."""
 
     backbones: tuple[str, ...] = ("fm", "deepfm", "fwfm", "fmfm", "finalmlp", "wukong")
     steps: int = 30
     peer_steps: int = 15
     repeats: int = 3
+    rounds: int = 12
     seeds: tuple[int, ...] = (1, 2, 3)
     epoch_rows: int | None = None
     large: int = 50_000_000
@@ -100,6 +101,7 @@ SMOKE = Effort(
         steps=2,
         peer_steps=2,
         repeats=1,
+        rounds=1,
         seeds=(1,),
         epoch_rows=20_000,
         large=100_000,

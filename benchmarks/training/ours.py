@@ -6,6 +6,7 @@ Run as a child process, so that nothing of an earlier measurement is left in mem
 import argparse
 import itertools
 import json
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -31,6 +32,7 @@ from llactr_core.training.loop import score, train_step
 from llactr_core.training.options import TrainOptions
 
 WARM_UP = 5  # steps that are not timed
+STEPS_IN_TURN = 8
 
 
 def build(ids: Ids, options: TrainOptions) -> CTRModel:
@@ -46,34 +48,62 @@ def build(ids: Ids, options: TrainOptions) -> CTRModel:
     return CTRModel(embedding, backbone, enhancer)
 
 
-def measure(ids: Ids, options: TrainOptions, steps: int | None, *, dense: bool = False) -> dict[str, float]:
-    """Train for `steps` (an epoch where None is given), and say what a step took and what the model is worth.
+class Loop:
+    """The steps of `llactr train` on the ids; with `dense` the plain ones of `dense_step`."""
 
-    With `dense` the steps are the plain ones of `dense_step`.
-    """
-    rows = Rows(torch.from_numpy(ids.train), None, torch.from_numpy(ids.train_labels), None)
-    size = options.batch_for(len(rows))
-    batches = TrainingBatches(rows, ids.counts, ids.unseen, size, options.unseen_rate, options.seed)
-    model = build(ids, options).train()
-    step, settle = _plainly(model, options) if dense else _as_trained(model, options)
-    warm_up = min(WARM_UP, len(batches) - 1)
-    count = len(batches) if steps is None else min(steps + warm_up, len(batches))
-    wall, cpu = 0.0, 0.0
-    for done, batch in enumerate(itertools.islice(batches.epoch(0), count)):
-        if done == warm_up:
-            wall, cpu = time.perf_counter(), time.process_time()
-        bce = step(batch)
-    settle()
-    timed = count - warm_up
+    def __init__(self, ids: Ids, options: TrainOptions, *, dense: bool = False) -> None:
+        rows = Rows(torch.from_numpy(ids.train), None, torch.from_numpy(ids.train_labels), None)
+        size = options.batch_for(len(rows))
+        self.batches = TrainingBatches(rows, ids.counts, ids.unseen, size, options.unseen_rate, options.seed)
+        self.model = build(ids, options).train()
+        self._step, self._settle = _plainly(self.model, options) if dense else _as_trained(self.model, options)
+        self._left = self.batches.epoch(0)
+        self._bce = torch.tensor(torch.nan)
+
+    def run(self, steps: int) -> None:
+        """Some more steps of the first epoch."""
+        for batch in itertools.islice(self._left, steps):
+            self._bce = self._step(batch)
+
+    def end(self) -> float:
+        """The last step's BCE, when all of the table is up to date."""
+        self._settle()
+        return float(self._bce)
+
+
+def measure(ids: Ids, options: TrainOptions, steps: int | None, *, dense: bool = False) -> dict[str, float]:
+    """Train for `steps` (an epoch where None is given), and say what a step took and what the model is worth."""
+    loop = Loop(ids, options, dense=dense)
+    warm_up = min(WARM_UP, len(loop.batches) - 1)
+    timed = len(loop.batches) - warm_up if steps is None else min(steps, len(loop.batches) - warm_up)
+    loop.run(warm_up)
+    wall, cpu = time.perf_counter(), time.process_time()
+    loop.run(timed)
+    loss = loop.end()
     result = {
         "ms": 1e3 * (time.perf_counter() - wall) / timed,
         "cpu_ms": 1e3 * (time.process_time() - cpu) / timed,
-        "loss": float(bce),
+        "loss": loss,
     }
     if steps is None:
         test = Rows(torch.from_numpy(ids.test), None, torch.from_numpy(ids.test_labels), None)
-        result["auc"] = float(auc(ids.test_labels, np.asarray(score(model, test))))
+        result["auc"] = float(auc(ids.test_labels, np.asarray(score(loop.model, test))))
     return result
+
+
+def measure_enhanced(ids: Ids, options: TrainOptions, rounds: int) -> dict[str, float]:
+    """How many times a step of the plain model a step with LLaCTR takes: the median of rounds of both in turn."""
+    plain, enhanced = (Loop(ids, options.model_copy(update={"enhancer": name})) for name in ("none", "llactr"))
+    ratios = []
+    for number in range(rounds + 1):
+        took = []
+        for loop in (plain, enhanced):
+            began = time.perf_counter()
+            loop.run(STEPS_IN_TURN)
+            took.append(time.perf_counter() - began)
+        if number:  # the first round warms up
+            ratios.append(took[1] / took[0])
+    return {"ratio": statistics.median(ratios)}
 
 
 def _as_trained(model: CTRModel, options: TrainOptions) -> tuple[Callable[[Batch], Tensor], Callable[[], None]]:
@@ -94,13 +124,17 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="an epoch where it is not given; only an epoch gives an AUC")
     parser.add_argument("--rows", type=int, help="rows of train that there are; all where it is not given")
     parser.add_argument("--dense", action="store_true", help="torch's Adam on the dense gradient")
+    parser.add_argument("--rounds", type=int, help="only how LLaCTR's step compares with the plain one, in rounds")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     options = TrainOptions.parse(json.loads(arguments.options))
     ids = load(arguments.ids)
     some = replace(ids, train=ids.train[: arguments.rows], train_labels=ids.train_labels[: arguments.rows])
-    print(json.dumps(measure(some, options, arguments.steps, dense=arguments.dense)))
+    if arguments.rounds:
+        print(json.dumps(measure_enhanced(some, options, arguments.rounds)))
+    else:
+        print(json.dumps(measure(some, options, arguments.steps, dense=arguments.dense)))
 
 
 if __name__ == "__main__":

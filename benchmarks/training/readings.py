@@ -41,6 +41,13 @@ def read_ours(
     return _child([sys.executable, "-m", "benchmarks.training.ours", *command, *(["--dense"] if dense else [])])
 
 
+def read_enhanced(path: Path, name: str, rounds: int) -> float:
+    """How many times a plain step a step with LLaCTR takes, both in one process in turn."""
+    options = {"backbone": name, "width": WIDTH, "batch_size": BATCH}
+    command = [str(path), json.dumps(options), "--threads", str(THREADS), "--rounds", str(rounds)]
+    return _child([sys.executable, "-m", "benchmarks.training.ours", *command])["ratio"]
+
+
 def read_peer(path: Path, name: str, loader: str, steps: int) -> Reading:
     """Some steps of FuxiCTR's loop, with its own loader or with resident tensors."""
     command = [str(fuxictr_python()), str(FUXI), str(path), name, "--loader", loader]

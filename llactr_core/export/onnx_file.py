@@ -17,7 +17,7 @@ def onnx_of(module: nn.Module, example: Mapping[str, Tensor], outputs: Sequence[
         example: an example of each input, by name.
     """
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+    with torch.no_grad(), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")  # the exporter warns of its own deprecations; the scores are checked instead
         program = torch.onnx.export(
             module,

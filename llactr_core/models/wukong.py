@@ -40,9 +40,8 @@ class FactorizationMachineBlock(nn.Module):
         self.norm = nn.LayerNorm(n * rank)
         self.mlp = MLP(n * rank, hidden, dropout, outputs=outputs * d)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, n, d] -> [B, n_F, d]."""
-        xty = torch.matmul(x.transpose(1, 2), self.y)  # [B, d, k]
+    def forward(self, x: Tensor, xty: Tensor) -> Tensor:
+        """X [B, n, d] and X^T Y [B, d, k] -> [B, n_F, d]."""
         products = torch.bmm(x, xty)  # [B, n, k]: X X^T Y
         mixed: Tensor = self.mlp(self.norm(products.flatten(1)))  # [B, n * k] -> [B, n_F * d]
         return mixed.view(x.shape[0], self.outputs, self.width)  # [B, n_F, d]
@@ -61,10 +60,24 @@ class WukongLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, n, d] -> [B, n_F + n_L, d]."""
-        new = torch.cat([self.fmb(x), torch.matmul(self.lcb, x)], 1)  # [B, n_F + n_L, d]
-        old = x if self.residual is None else torch.matmul(self.residual, x)  # [B, n_F + n_L, d]
+        xty, compressed, old = self._mixed(x)
+        new = torch.cat([self.fmb(x, xty), compressed], 1)  # [B, n_F + n_L, d]
         y: Tensor = self.norm(new + old)
         return y
+
+    def _mixed(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """X^T Y [B, d, k], the linear compression [B, n_L, d] and the residual [B, n_F + n_L, d].
+
+        While training they are one batched product: X would else be transposed in memory for each, also backwards.
+        """
+        y, lcb, residual = self.fmb.y, self.lcb, self.residual
+        if not torch.is_grad_enabled():
+            old = x if residual is None else torch.matmul(residual, x)
+            return torch.matmul(x.transpose(1, 2), y), torch.matmul(lcb, x), old
+        matrices = [y.T, lcb] if residual is None else [y.T, lcb, residual]
+        mixed = torch.bmm(torch.cat(matrices).expand(len(x), -1, -1), x)
+        ytx, compressed, *rest = torch.split(mixed, [len(matrix) for matrix in matrices], 1)
+        return ytx.transpose(1, 2), compressed, rest[0] if rest else x
 
 
 class Wukong(Backbone):
