@@ -33,9 +33,15 @@ class Products(TorchDispatchMode):
     ) -> Any:
         """Does what is asked for."""
         if func.name() in PRODUCTS:
-            left, right = (torch.empty_strided(x.size(), x.stride()).normal_() for x in args[-2:])
+            left, right = (_like(factor) for factor in args[-2:])
             self.found.append(partial(torch.matmul, left, right, out=torch.matmul(left, right)))
         return func(*args, **(kwargs or {}))
+
+
+def _like(factor: Tensor) -> Tensor:
+    """Random numbers of the same sizes and strides, also where a stride is 0."""
+    extent = 1 + sum((size - 1) * stride for size, stride in zip(factor.size(), factor.stride(), strict=True))
+    return torch.randn(extent).as_strided(factor.size(), factor.stride())
 
 
 def products_of(backbone: Backbone, v: Tensor, w: Tensor) -> list[Product]:

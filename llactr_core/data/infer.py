@@ -32,7 +32,7 @@ def infer_schema(source: Source, label: str | None, name: str, sample_rows: int 
         sample_rows: how many rows are read, from the first one on.
 
     Raises:
-        DataError: the label's column does not exist, there is no row, or no column can become a field.
+        DataError: the label's column does not exist, there is no row, no column can become a field, or too many can.
     """
     if label is not None:
         require_column(source, label)
@@ -40,9 +40,14 @@ def infer_schema(source: Source, label: str | None, name: str, sample_rows: int 
     choices = {profile.name: choose(profile, source.columns) for profile in profiles}
     fields = tuple(field for choice in choices.values() for field in choice.fields)
     left_out = {column: choice.reason for column, choice in choices.items() if not choice.fields}
-    if not 1 <= len(fields) <= MAX_FIELDS:
+    if not fields:
         why = "; ".join(f"{column}: {reason}" for column, reason in list(left_out.items())[:5])
-        raise DataError(f"{source.path}: {len(fields)} fields found, 1 to {MAX_FIELDS} are possible. Left out: {why}")
+        raise DataError(f"{source.path}: no column can become a field. {why}")
+    if len(fields) > MAX_FIELDS:
+        raise DataError(
+            f"{source.path}: {len(fields)} columns could become fields, and {MAX_FIELDS} are possible; leave some out of "
+            "the file, or write a schema with those that matter"
+        )
     schema = Schema(name=_schema_name(name), label=label, group=_group(profiles, left_out), fields=fields)
     return Inference(schema, {column: choice.reason for column, choice in choices.items()}, left_out)
 

@@ -151,10 +151,15 @@ def test_sample_rows_limits_what_is_read(tmp_path: Path) -> None:
 def test_nothing_to_learn_from(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no column beside the label"):
         inferred(tmp_path, {"click": [0, 1]}, label="click")
-    with pytest.raises(DataError, match=r"0 fields found.*x: left out"):
+    with pytest.raises(DataError, match=r"no column can become a field.*x: left out"):
         inferred(tmp_path, {"click": [0, 1], "x": [1, 1]}, label="click")
     with pytest.raises(DataError, match="Did you mean 'click'"):
         inferred(tmp_path, {"click": [0, 1], "x": [1, 1]}, label="Clik")
+
+
+def test_more_columns_than_fields_are_possible(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="257 columns could become fields, and 256 are possible"):
+        inferred(tmp_path, {f"x{number}": ["a", "b"] * 10 for number in range(257)})
 
 
 def test_more_values_than_are_counted(tmp_path: Path) -> None:
