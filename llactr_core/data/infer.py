@@ -45,8 +45,8 @@ def infer_schema(source: Source, label: str | None, name: str, sample_rows: int 
         raise DataError(f"{source.path}: no column can become a field. {why}")
     if len(fields) > MAX_FIELDS:
         raise DataError(
-            f"{source.path}: {len(fields)} columns could become fields, and {MAX_FIELDS} are possible; leave some out of "
-            "the file, or write a schema with those that matter"
+            f"{source.path}: {len(fields)} columns could become fields, and {MAX_FIELDS} are possible; leave some out "
+            "of the file, or write a schema with those that matter"
         )
     schema = Schema(name=_schema_name(name), label=label, group=_group(profiles, left_out), fields=fields)
     return Inference(schema, {column: choice.reason for column, choice in choices.items()}, left_out)

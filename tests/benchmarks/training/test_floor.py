@@ -1,7 +1,7 @@
 import pytest
 import torch
-from benchmarks.training.floor import floor, products_of
 
+from benchmarks.training.floor import floor, products_of
 from llactr_core.models.base import Shape
 from llactr_core.models.registry import build_backbone
 
