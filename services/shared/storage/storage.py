@@ -22,6 +22,7 @@ from sqlalchemy.exc import (
     TimeoutError,
 )
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from llactr_core.errors import OptionError, UnavailableError
 from services.shared.storage.clock import teach_clock
@@ -71,6 +72,8 @@ class Storage:
         self.engine = _engine(url)
         self._write = sessionmaker(self.engine, expire_on_commit=False)
         self._read = sessionmaker(self.engine.execution_options(sqlite_begin="DEFERRED"), expire_on_commit=False)
+        self._is_closed = False
+        event.listen(self.engine, "checkin", self._drop_if_closed)
 
     @contextmanager
     def session(self) -> Iterator[Session]:
@@ -117,8 +120,13 @@ class Storage:
             return found
 
     def close(self) -> None:
-        """Close every pooled connection."""
+        """Close every pooled connection, and those in use when they come back."""
+        self._is_closed = True
         self.engine.dispose()
+
+    def _drop_if_closed(self, _connection: object, record: ConnectionPoolEntry) -> None:
+        if self._is_closed:
+            record.close()
 
 
 def hold(session: Session, lock: int) -> None:

@@ -133,6 +133,18 @@ def test_a_used_up_pool_is_unavailable(postgres_url: str, monkeypatch: pytest.Mo
     storage.close()
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_connection_in_use_at_closing_is_closed_when_it_comes_back(postgres_url: str) -> None:
+    storage = Storage(postgres_url)
+    with storage.session() as session:
+        driven = session.connection().connection.driver_connection
+        storage.close()
+        assert driven is not None
+        assert not driven.closed
+    assert driven.closed
+    storage.ping()  # whoever still has a question gets its answer
+
+
 def test_no_message_tells_the_values_of_a_statement(storage: Storage, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises((SQLAlchemyError, UnavailableError)) as caught, storage.session() as session:
         session.execute(text("SELECT :value FROM nowhere"), {"value": "secret"})
